@@ -1,0 +1,115 @@
+/**
+ * The one table of options: name, type, default and text. Names are LiveKit's where the meaning is the same, and stay
+ * as they are in the YAML file all the way through the code, so that one name is found everywhere.
+ */
+import { z } from 'zod';
+
+const port = z.int().min(0).max(65_535);
+const seconds = z.number().min(0);
+const bytes = z.int().min(0);
+
+const turnServer = z.strictObject({
+  host: z.string().min(1).describe('Host name or address of the TURN server.'),
+  port: port.describe('Port of the TURN server.'),
+  protocol: z.enum(['udp', 'tcp', 'tls']).default('udp').describe('How clients reach it; `tls` becomes a `turns:` URL.'),
+  username: z.string().default('').describe('Static user name; leave empty when `secret` is used.'),
+  credential: z.string().default('').describe('Static password; leave empty when `secret` is used.'),
+  secret: z.string().default('').describe('Shared secret for time-limited credentials (coturn `use-auth-secret`).'),
+  ttl: seconds.default(14_400).describe('Life of time-limited credentials in seconds.'),
+});
+
+const rtc = z.strictObject({
+  port_range_start: port.default(50_000).describe('First media port. Each worker takes one number, for UDP and TCP.'),
+  port_range_end: port.default(59_999).describe('Last media port.'),
+  workers: z.int().min(0).max(256).default(0).describe('Media workers (one thread each); 0 = one per CPU core.'),
+  node_ip: z.array(z.string()).default([]).describe('Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.'),
+  bind_address: z.string().default('').describe('Address that media sockets bind to; empty = the first of `bind_addresses`.'),
+  enable_tcp: z.boolean().default(true).describe('Offer ICE over TCP on the media ports.'),
+  enable_udp: z.boolean().default(true).describe('Offer UDP on the media ports.'),
+  turn_servers: z.array(turnServer).default([]).describe('TURN servers handed to clients.'),
+  stun_servers: z.array(z.string()).default([]).describe('STUN servers (`host:port`) handed to clients.'),
+  initial_bitrate_bps: z.int().min(100_000).default(3_000_000).describe('Where bandwidth estimation of a subscriber starts.'),
+  reliable_queue_bytes: bytes.default(16_000_000).describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
+  negotiation_timeout: seconds.default(15).describe('Seconds a client has to answer an offer.'),
+  ice_disconnected_timeout: seconds.default(10).describe('Seconds without ICE consent before a connection counts as lost.'),
+  resume_timeout: seconds.default(5).describe('Seconds a client whose media connection was lost has to resume.'),
+});
+
+const room = z.strictObject({
+  auto_create: z.boolean().default(true).describe('Create a room when the first participant joins it.'),
+  empty_timeout: seconds.default(300).describe('Seconds a room stays open before anybody joined.'),
+  departure_timeout: seconds.default(20).describe('Seconds a room stays open after the last participant left.'),
+  max_participants: z.int().min(0).default(0).describe('Participants per room; 0 = no limit.'),
+  enabled_codecs: z
+    .array(z.strictObject({ mime: z.string().describe('MIME type such as `video/VP8`.'), fmtp_line: z.string().default('').describe('Format parameters.') }))
+    .default([
+      { mime: 'audio/opus', fmtp_line: '' },
+      { mime: 'video/VP8', fmtp_line: '' },
+      { mime: 'video/H264', fmtp_line: '' },
+      { mime: 'video/VP9', fmtp_line: '' },
+      { mime: 'video/AV1', fmtp_line: '' },
+    ])
+    .describe('Codecs that participants may publish with.'),
+  enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
+  enable_full_room_in_webhooks: z.boolean().default(false).describe('Send the whole room with track webhooks, not only sid and name.'),
+});
+
+const limit = z.strictObject({
+  max_metadata_size: bytes.default(512 * 1024).describe('Bytes of room or participant metadata.'),
+  max_attributes_size: bytes.default(64 * 1024).describe('Bytes of all attribute keys and values of a participant.'),
+  max_room_name_length: z.int().min(1).default(256).describe('Characters of a room name.'),
+  max_participant_identity_length: z.int().min(1).default(256).describe('Characters of an identity.'),
+  max_participant_name_length: z.int().min(1).default(256).describe('Characters of a display name.'),
+  signal_message_size_limit: bytes.default(2 * 1024 * 1024).describe('Bytes of one message from a client.'),
+  max_api_request_body_size: bytes.default(10 * 1024 * 1024).describe('Bytes of one API request.'),
+  max_connections: z.int().min(1).default(20_000).describe('Open sockets, half-open ones included; further ones get 503.'),
+  max_pending_joins: z.int().min(1).default(2_000).describe('Joins under way; further ones get 503.'),
+  signal_queue_bytes: bytes.default(4 * 1024 * 1024).describe('Bytes that may wait for a slow signal socket before it is closed.'),
+  max_tracks_per_participant: z.int().min(1).default(100).describe('Tracks that one participant may publish at a time.'),
+});
+
+const audio = z.strictObject({
+  active_level: z.int().min(1).max(127).default(35).describe('Loudness that counts as speaking, in dB below full scale.'),
+  min_percentile: z.int().min(1).max(100).default(40).describe('Share of the interval, in percent, that must be that loud.'),
+  update_interval: z.int().min(100).default(400).describe('Milliseconds between speaker updates.'),
+  smooth_intervals: z.int().min(0).default(2).describe('Intervals over which the level is smoothed.'),
+});
+
+const video = z.strictObject({
+  dynacast_pause_delay: seconds.default(5).describe('Seconds before a layer that nobody watches is switched off.'),
+});
+
+const webhook = z.strictObject({
+  api_key: z.string().default('').describe('API key that signs webhooks; required with `urls`.'),
+  urls: z.array(z.url()).default([]).describe('Where webhooks are posted.'),
+  filter_params: z
+    .strictObject({
+      include_events: z.array(z.string()).default([]).describe('Only these events; empty = all.'),
+      exclude_events: z.array(z.string()).default([]).describe('All but these events.'),
+    })
+    .prefault({})
+    .describe('Which events are sent.'),
+});
+
+const logging = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Least severe level that is logged.'),
+  json: z.boolean().default(true).describe('One JSON object per line; false = readable text.'),
+});
+
+export const configSchema = z.strictObject({
+  port: port.default(7880).describe('HTTP and WebSocket port.'),
+  bind_addresses: z.array(z.string()).default(['0.0.0.0']).describe('Addresses that the HTTP port listens on.'),
+  keys: z.record(z.string(), z.string()).default({}).describe('API keys and their secrets.'),
+  region: z.string().default('').describe('Region of this node, told to clients.'),
+  prometheus_port: port.default(0).describe('Port of the metrics endpoint; 0 = none.'),
+  development: z.boolean().default(false).describe('Development mode: known keys, readable logs.'),
+  rtc: rtc.prefault({}).describe('Media transport.'),
+  room: room.prefault({}).describe('Room defaults.'),
+  limit: limit.prefault({}).describe('Limits.'),
+  audio: audio.prefault({}).describe('Speaker detection.'),
+  video: video.prefault({}).describe('Video.'),
+  webhook: webhook.prefault({}).describe('Webhooks.'),
+  logging: logging.prefault({}).describe('Logging.'),
+});
+
+export type Config = z.infer<typeof configSchema>;

@@ -1,0 +1,45 @@
+/** Identifiers with the wire prefixes that LiveKit clients see. Brands keep them from being mixed up. */
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+export type RoomSid = Branded<'RoomSid'>;
+export type ParticipantSid = Branded<'ParticipantSid'>;
+export type TrackSid = Branded<'TrackSid'>;
+export type NodeId = Branded<'NodeId'>;
+export type ConnectionId = Branded<'ConnectionId'>;
+
+/** Supplies random suffixes; pure code receives one instead of reaching for a random generator. */
+export type RandomSuffix = () => string;
+
+const alphabet = '23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
+
+/** Turns random bytes into the 12-character base57 suffix of an id. Needs at least 12 bytes. */
+export function toSuffix(bytes: Uint8Array): string {
+  let suffix = '';
+  for (let index = 0; index < 12; index += 1) {
+    suffix += alphabet[(bytes[index] ?? 0) % alphabet.length];
+  }
+  return suffix;
+}
+
+export function roomSid(suffix: string): RoomSid {
+  return `RM_${suffix}` as RoomSid;
+}
+
+export function participantSid(suffix: string): ParticipantSid {
+  return `PA_${suffix}` as ParticipantSid;
+}
+
+/** @param letters kind and source as LiveKit writes them: `AM`, `VC`, `VS`, `As`, … */
+export function trackSid(letters: string, suffix: string): TrackSid {
+  return `TR_${letters}${suffix}` as TrackSid;
+}
+
+export function nodeId(suffix: string): NodeId {
+  return `ND_${suffix}` as NodeId;
+}
+
+export function connectionId(suffix: string): ConnectionId {
+  return `CO_${suffix}` as ConnectionId;
+}
