@@ -8,6 +8,9 @@ const port = z.int().min(0).max(65_535);
 const seconds = z.number().min(0);
 const bytes = z.int().min(0);
 
+/** One address or a list of them. */
+const addresses = z.union([z.array(z.string().min(1)), z.string().transform((address) => [address])]);
+
 const turnServer = z.strictObject({
   host: z.string().min(1).describe('Host name or address of the TURN server.'),
   port: port.describe('Port of the TURN server.'),
@@ -22,7 +25,7 @@ const rtc = z.strictObject({
   port_range_start: port.default(50_000).describe('First media port. Each worker takes one number, for UDP and TCP.'),
   port_range_end: port.default(59_999).describe('Last media port.'),
   workers: z.int().min(0).max(256).default(0).describe('Media workers (one thread each); 0 = one per CPU core.'),
-  node_ip: z.array(z.string()).default([]).describe('Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.'),
+  node_ip: addresses.prefault([]).describe('Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.'),
   bind_address: z.string().default('').describe('Address that media sockets bind to; empty = the first of `bind_addresses`.'),
   enable_tcp: z.boolean().default(true).describe('Offer ICE over TCP on the media ports.'),
   enable_udp: z.boolean().default(true).describe('Offer UDP on the media ports.'),
@@ -96,6 +99,11 @@ const logging = z.strictObject({
   json: z.boolean().default(true).describe('One JSON object per line; false = readable text.'),
 });
 
+const meet = z.strictObject({
+  enabled: z.boolean().default(true).describe('Serve the meeting page at `/meet/`.'),
+  open: z.boolean().default(false).describe('Let anyone who can open the meeting page join any room from it. Otherwise the page takes a link with a token (`plenum token create --link`).'),
+});
+
 export const configSchema = z.strictObject({
   port: port.default(7880).describe('HTTP and WebSocket port.'),
   bind_addresses: z.array(z.string()).default(['0.0.0.0']).describe('Addresses that the HTTP port listens on.'),
@@ -109,6 +117,7 @@ export const configSchema = z.strictObject({
   audio: audio.prefault({}).describe('Speaker detection.'),
   video: video.prefault({}).describe('Video.'),
   webhook: webhook.prefault({}).describe('Webhooks.'),
+  meet: meet.prefault({}).describe('Meeting page.'),
   logging: logging.prefault({}).describe('Logging.'),
 });
 

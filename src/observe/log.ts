@@ -5,7 +5,23 @@ export type { Logger } from 'pino';
 export type LogOptions = { level: string; json: boolean };
 
 /** Tokens and keys never reach a log line, whatever object they ride in. */
-const redactedPaths = ['token', '*.token', 'accessToken', '*.accessToken', 'access_token', '*.access_token', 'authorization', '*.authorization', 'secret', '*.secret', 'password', '*.password', 'credential', '*.credential', 'keys'];
+const redactedPaths = [
+  'token',
+  '*.token',
+  'accessToken',
+  '*.accessToken',
+  'access_token',
+  '*.access_token',
+  'authorization',
+  '*.authorization',
+  'secret',
+  '*.secret',
+  'password',
+  '*.password',
+  'credential',
+  '*.credential',
+  'keys',
+];
 
 /** The process's root logger; parts take a child bound to what they are about. */
 export function createLog(options: LogOptions): Logger {
@@ -13,6 +29,8 @@ export function createLog(options: LogOptions): Logger {
     level: options.level,
     redact: { paths: redactedPaths, censor: '[redacted]' },
     serializers: { err: stdSerializers.err },
-    ...(options.json ? {} : { transport: { target: 'pino-pretty', options: { translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' } } }),
+    ...(options.json
+      ? {}
+      : { transport: { target: 'pino-pretty', options: { translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' } } }),
   });
 }

@@ -21,7 +21,7 @@ export type DeclaredLayer = {
 
 /** One codec under which a track is (or will be) published. An empty `cid` is an announced backup that has no section yet. */
 export type DeclaredCodec = {
-  /** Lower-case bare name: `vp8`, `h264`, `vp9`, `av1`, `opus`. */
+  /** Lower-case bare name: `vp8`, `h264`, `vp9`, `av1`, `opus`. Empty: the client did not say; its section's first choice decides. */
   codec: string;
   cid: string;
   layers: DeclaredLayer[];

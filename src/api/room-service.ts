@@ -1,0 +1,87 @@
+/** Carries out RoomService requests: from the directory, or by the host of the room. */
+import type { Message } from '@bufbuild/protobuf';
+import { type ListRoomsRequest, ListRoomsResponse, Room } from '@livekit/protocol';
+import type { RoomDirectory } from '../cluster/directory.ts';
+import type { NodeId } from '../protocol/ids.ts';
+import type { CommandResult, RoomMethod } from '../protocol/session-messages.ts';
+import { roomNotFound, unimplemented } from './errors.ts';
+import type { RoomClient } from './room-client.ts';
+import { commandTimeoutMs, type Carrier, type HostCarrier } from './room-methods.ts';
+import { abortable } from './abortable.ts';
+
+export type RoomServiceOptions = { directory: RoomDirectory; client: RoomClient };
+
+export class RoomService {
+  readonly #directory: RoomDirectory;
+  readonly #client: RoomClient;
+
+  constructor(options: RoomServiceOptions) {
+    this.#directory = options.directory;
+    this.#client = options.client;
+  }
+
+  /** Resolves with the protobuf response or the host's error; rejects with a PlenumError when nobody could answer. */
+  async carryOut(carrier: Carrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
+    switch (carrier.kind) {
+      case 'directory':
+        return this.#listRooms(request as ListRoomsRequest, signal);
+      case 'placedHost':
+        return this.#runOnPlacedHost(carrier, request, signal);
+      case 'host':
+        return this.#runOnHost(carrier, request, signal);
+      case 'nobody':
+        throw unimplemented('moving participants between rooms');
+    }
+  }
+
+  async #listRooms(request: ListRoomsRequest, signal: AbortSignal): Promise<CommandResult> {
+    const rooms = await abortable(this.#directory.list(request.names), { signal, timeoutMs: commandTimeoutMs });
+    const response = new ListRoomsResponse({ rooms: rooms.map((room) => Room.fromBinary(room)) });
+    return { ok: true, response: response.toBinary() };
+  }
+
+  async #runOnPlacedHost(
+    carrier: { method: RoomMethod; roomName: string },
+    request: Message,
+    signal: AbortSignal,
+  ): Promise<CommandResult> {
+    const place = this.#directory.place(carrier.roomName);
+    const location = await abortable(place, { signal, timeoutMs: commandTimeoutMs });
+    return this.#run(location.nodeId, { ...carrier, timeoutMs: commandTimeoutMs }, { request, signal });
+  }
+
+  async #runOnHost(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
+    const locate = this.#directory.locate(carrier.roomName);
+    const location = await abortable(locate, { signal, timeoutMs: commandTimeoutMs });
+    if (location === undefined) {
+      return this.#roomMissing(carrier);
+    }
+    const result = await this.#run(location.nodeId, carrier, { request, signal });
+    // The room may end between the look-up and the call.
+    return !result.ok && result.code === 'not_found' && carrier.missing === 'empty'
+      ? this.#roomMissing(carrier)
+      : result;
+  }
+
+  #run(
+    nodeId: NodeId,
+    carrier: { method: RoomMethod; roomName: string; timeoutMs: number },
+    call: { request: Message; signal: AbortSignal },
+  ): Promise<CommandResult> {
+    return this.#client.run({
+      nodeId,
+      roomName: carrier.roomName,
+      command: { method: carrier.method, request: call.request.toBinary() },
+      timeoutMs: carrier.timeoutMs,
+      signal: call.signal,
+    });
+  }
+
+  #roomMissing(carrier: HostCarrier): CommandResult {
+    if (carrier.missing === 'empty') {
+      // The default value of any protobuf message is the empty string of bytes.
+      return { ok: true, response: new Uint8Array() };
+    }
+    throw roomNotFound();
+  }
+}

@@ -1,0 +1,77 @@
+/** The option table as rows, for `--help` and docs/reference/config.md. */
+import { z } from 'zod';
+import { configSchema } from './options.ts';
+
+export type OptionRow = { name: string; type: string; defaultText: string; text: string };
+
+type JsonSchema = {
+  type?: string;
+  enum?: unknown[];
+  properties?: Record<string, JsonSchema>;
+  items?: JsonSchema;
+  additionalProperties?: unknown;
+  default?: unknown;
+  description?: string;
+};
+
+export function optionRows(): OptionRow[] {
+  const schema = z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  return collect(schema, '');
+}
+
+function collect(schema: JsonSchema, prefix: string): OptionRow[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([key, option]) => {
+    const name = prefix === '' ? key : `${prefix}.${key}`;
+    if (option.properties !== undefined) {
+      return collect(option, name);
+    }
+    const row = { name, type: typeName(option), defaultText: defaultText(option), text: option.description ?? '' };
+    return option.items?.properties === undefined ? [row] : [row, ...collect(option.items, `${name}[]`)];
+  });
+}
+
+function typeName(option: JsonSchema): string {
+  if (option.enum !== undefined) {
+    return option.enum.map(String).join(' \\| ');
+  }
+  if (option.type === 'array' || option.items !== undefined) {
+    return 'list';
+  }
+  return option.type === 'object' ? 'map' : (option.type ?? 'list');
+}
+
+function defaultText(option: JsonSchema): string {
+  const value = option.default;
+  if (value === undefined) {
+    return 'required';
+  }
+  if (Array.isArray(value) && value.some((item) => typeof item === 'object')) {
+    return value.map((item: Record<string, unknown>) => String(Object.values(item)[0])).join(', ');
+  }
+  return typeof value === 'string' && value !== '' ? value : JSON.stringify(value);
+}
+
+/** docs/reference/config.md, whole. */
+export function configReference(): string {
+  const rows = optionRows().map((row) => `| \`${row.name}\` | ${row.type} | \`${row.defaultText}\` | ${row.text} |`);
+  return [
+    '# Configuration',
+    '',
+    'Written from the option table in `src/config/options.ts` by `node scripts/docs.ts`; a test keeps the two equal.',
+    'The file is YAML; names with dots are nested keys. Environment: `LIVEKIT_KEYS` (`key: secret` lines),',
+    '`LIVEKIT_REGION`, `NODE_IP` (comma-separated). Flags win over the environment, the environment over the file.',
+    'An unknown key is an error.',
+    '',
+    '| option | type | default | meaning |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
+/** The same table as text for a terminal. */
+export function configHelp(): string {
+  return optionRows()
+    .map((row) => `  ${row.name} (${row.type.replaceAll('\\|', '|')}, default ${row.defaultText})\n      ${row.text}`)
+    .join('\n');
+}

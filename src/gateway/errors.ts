@@ -1,0 +1,26 @@
+/** How failures inside the gateway are told to clients. */
+import { PlenumError } from '../lib/errors.ts';
+import { type HttpRefusal, joinRefusal } from '../protocol/http-errors.ts';
+import { twirpStatus } from '../protocol/twirp.ts';
+
+/** A PlenumError keeps its text, which is written for clients; anything else is our fault and stays in the log. */
+export function toRefusal(error: unknown): HttpRefusal {
+  if (!(error instanceof PlenumError)) {
+    return joinRefusal.internal;
+  }
+  // A 404 is final for clients, and only the check for the room itself may say so.
+  const status = twirpStatus[error.code] === 404 ? 503 : twirpStatus[error.code];
+  return { status, body: error.message };
+}
+
+/** @param bindAddress as configured, with the port it was to be opened on. */
+export function listenFailed(bindAddress: string, port: number, cause: unknown): PlenumError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new PlenumError({
+    code: 'unavailable',
+    reason: 'listen-failed',
+    message: `cannot listen on ${bindAddress} port ${port}: ${why}`,
+    logLevel: 'error',
+    cause,
+  });
+}

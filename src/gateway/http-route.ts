@@ -1,0 +1,134 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../observe/log.ts';
+import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
+import { type EdgeRequest, readEdgeRequest } from './edge-request.ts';
+import type { MeetRoute } from './meet-route.ts';
+import type { GatewayObserver, RouteName } from './observer.ts';
+import { answerPreflight, sendText, setCorsHeaders } from './responses.ts';
+import type { SignalRoute } from './signal-route.ts';
+import type { TokenVerifier } from './token-verifier.ts';
+import type { TwirpRoute } from './twirp-route.ts';
+
+/** Why the node is not ready, as LiveKit's health check words it (`Not Ready\nNode Updated At …`). */
+export type Health = { ready: true } | { ready: false; body: string };
+
+export type HealthCheck = () => Health;
+
+export type HttpRouteOptions = {
+  verifier: TokenVerifier;
+  signal: SignalRoute;
+  twirp: TwirpRoute;
+  meet: MeetRoute;
+  health: HealthCheck;
+  observer: GatewayObserver;
+  log: Logger;
+};
+
+/** Ordinary HTTP requests: CORS, token, routes, in the order of the contract. */
+export class HttpRoute {
+  readonly #options: HttpRouteOptions;
+
+  constructor(options: HttpRouteOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let route: RouteName = 'other';
+    try {
+      setCorsHeaders(response);
+      if (request.method === 'OPTIONS') {
+        answerPreflight(request, response);
+        return;
+      }
+      const check = readEdgeRequest(request, this.#options.verifier);
+      if (!check.ok) {
+        sendText(response, check.refusal);
+        return;
+      }
+      route = routeName(check.edge.path);
+      await this.#answer(route, check.edge, { request, response });
+    } catch (error) {
+      this.#fail(error, request, response);
+    } finally {
+      this.#options.observer.requestAnswered(route, response.headersSent ? response.statusCode : 0);
+    }
+  }
+
+  async #answer(route: RouteName, edge: EdgeRequest, http: Http): Promise<void> {
+    switch (route) {
+      case 'twirp':
+        await this.#options.twirp.answer(edge, http.request, http.response);
+        break;
+      case 'validate':
+        sendText(http.response, isReading(edge) ? await this.#options.signal.validate(edge) : httpRefusal.methodNotAllowed);
+        break;
+      case 'health':
+        this.#answerRoot(edge, http);
+        break;
+      case 'page':
+        await this.#options.meet.answer(edge, http.request, http.response);
+        break;
+      case 'rtc':
+        // A request without upgrade; the empty body is part of the contract.
+        sendText(http.response, { status: 404, body: '' });
+        break;
+      case 'other':
+        sendText(http.response, httpRefusal.notFound);
+        break;
+      default:
+        route satisfies never;
+    }
+  }
+
+  /** SDKs and load balancers ask here for health; a person's browser is shown the way to the meeting page. */
+  #answerRoot(edge: EdgeRequest, http: Http): void {
+    if (!isReading(edge)) {
+      sendText(http.response, httpRefusal.methodNotAllowed);
+    } else if (this.#options.meet.hasPage && edge.method === 'GET' && /\btext\/html\b/.test(http.request.headers.accept ?? '')) {
+      http.response.writeHead(302, { Location: '/meet/', 'Cache-Control': 'no-store', Vary: 'Accept' }).end();
+    } else {
+      sendText(http.response, healthAnswer(this.#options.health()));
+    }
+  }
+
+  #fail(error: unknown, request: IncomingMessage, response: ServerResponse): void {
+    this.#options.log.error({ err: error, method: request.method }, 'request failed');
+    if (response.headersSent) {
+      response.destroy();
+    } else {
+      sendText(response, joinRefusal.internal);
+    }
+  }
+}
+
+type Http = { request: IncomingMessage; response: ServerResponse };
+
+function routeName(path: string): RouteName {
+  if (path.startsWith('/twirp/')) {
+    return 'twirp';
+  }
+  if (path === '/meet' || path.startsWith('/meet/')) {
+    return 'page';
+  }
+  switch (path) {
+    case '/':
+      return 'health';
+    case '/rtc':
+    case '/rtc/v1':
+      return 'rtc';
+    case '/rtc/validate':
+      return 'validate';
+    default:
+      // `/rtc/v1/validate` among them: its 404 tells clients to use `/rtc`.
+      return 'other';
+  }
+}
+
+function isReading(edge: EdgeRequest): boolean {
+  return edge.method === 'GET' || edge.method === 'HEAD';
+}
+
+function healthAnswer(health: Health): HttpRefusal {
+  return health.ready ? { status: 200, body: 'OK' } : { status: 406, body: health.body };
+}

@@ -1,0 +1,114 @@
+/** Links from gateways: which socket and which command came over which of them. */
+import type { Link } from '../cluster/link.ts';
+import type { ConnectionId } from '../protocol/ids.ts';
+import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.ts';
+
+export type GatewayLink = Link<HostToGateway, GatewayToHost>;
+
+export type GatewayLinksOptions = {
+  receive: (link: GatewayLink, message: GatewayToHost) => void;
+  /** The gateway of this socket is gone. */
+  connectionLost: (connectionId: ConnectionId) => void;
+};
+
+export class GatewayLinks {
+  readonly #options: GatewayLinksOptions;
+  readonly #links = new Map<GatewayLink, Set<ConnectionId>>();
+  readonly #linkOf = new Map<ConnectionId, GatewayLink>();
+  /** Commands under our own numbers: two gateways may use the same one. */
+  readonly #commands = new Map<number, { link: GatewayLink; requestId: number }>();
+  #lastRequestId = 0;
+
+  constructor(options: GatewayLinksOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  get pendingCommands(): number {
+    return this.#commands.size;
+  }
+
+  accept(link: GatewayLink): void {
+    this.#links.set(link, new Set());
+    link.onMessage((message) => this.#options.receive(link, message));
+    link.onClose(() => this.#linkClosed(link));
+  }
+
+  bind(connectionId: ConnectionId, link: GatewayLink): void {
+    this.#linkOf.set(connectionId, link);
+    this.#links.get(link)?.add(connectionId);
+  }
+
+  unbind(connectionId: ConnectionId): void {
+    const link = this.#linkOf.get(connectionId);
+    this.#linkOf.delete(connectionId);
+    if (link !== undefined) {
+      this.#links.get(link)?.delete(connectionId);
+    }
+  }
+
+  /** @returns the number under which the result has to be sent */
+  expectResult(link: GatewayLink, requestId: number): number {
+    this.#lastRequestId += 1;
+    this.#commands.set(this.#lastRequestId, { link, requestId });
+    return this.#lastRequestId;
+  }
+
+  /** What is meant for sockets or commands of a link that is gone is dropped. */
+  send(message: HostToGateway): void {
+    switch (message.kind) {
+      case 'send':
+        return this.#sendToMany(message);
+      case 'commandResult':
+        return this.#sendResult(message);
+      case 'accepted':
+      case 'refused':
+      case 'closeSocket':
+        return this.#linkOf.get(message.connectionId)?.send(message);
+    }
+  }
+
+  close(): void {
+    for (const link of this.#links.keys()) {
+      link.close();
+      this.#linkClosed(link);
+    }
+  }
+
+  #sendToMany(message: Extract<HostToGateway, { kind: 'send' }>): void {
+    const byLink = new Map<GatewayLink, ConnectionId[]>();
+    for (const connectionId of message.connectionIds) {
+      const link = this.#linkOf.get(connectionId);
+      if (link !== undefined) {
+        const group = byLink.get(link) ?? [];
+        group.push(connectionId);
+        byLink.set(link, group);
+      }
+    }
+    for (const [link, connectionIds] of byLink) {
+      link.send({ ...message, connectionIds });
+    }
+  }
+
+  #sendResult(message: Extract<HostToGateway, { kind: 'commandResult' }>): void {
+    const command = this.#commands.get(message.requestId);
+    this.#commands.delete(message.requestId);
+    command?.link.send({ ...message, requestId: command.requestId });
+  }
+
+  #linkClosed(link: GatewayLink): void {
+    const connections = this.#links.get(link);
+    this.#links.delete(link);
+    for (const [requestId, command] of this.#commands) {
+      if (command.link === link) {
+        this.#commands.delete(requestId);
+      }
+    }
+    for (const connectionId of connections ?? []) {
+      this.#options.connectionLost(connectionId);
+    }
+  }
+}

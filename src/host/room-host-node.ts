@@ -1,0 +1,306 @@
+/** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
+import type { Logger } from '../observe/log.ts';
+import type { RoomRegistrar } from '../cluster/directory.ts';
+import type { Link } from '../cluster/link.ts';
+import type { ConnectionId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
+import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { answerWithoutRoom } from '../room/commands.ts';
+import type { RoomCloseReason, RoomEffect } from '../room/events.ts';
+import { refuseResume } from '../room/resume.ts';
+import { Room } from '../room/room.ts';
+import type { RoomSnapshot } from '../room/room.ts';
+import type { RoomSettings } from '../room/settings.ts';
+import { encodeSignal } from '../room/wire.ts';
+import type { SignRefreshToken, WebhookSink } from './contracts.ts';
+import { endRemains } from './failed-room.ts';
+import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
+import { RoomDriver, type DrivenRoom } from './room-driver.ts';
+
+export type CreateRoom = (options: { name: string; nowMs: number; createdBy?: JoinParameters }) => DrivenRoom;
+
+export type RoomHostNodeOptions = {
+  settings: RoomSettings;
+  registrar: RoomRegistrar;
+  webhooks: WebhookSink;
+  signRefreshToken: SignRefreshToken;
+  random: RandomSuffix;
+  log: Logger;
+  /** Unix milliseconds. */
+  now?: () => number;
+  /** Replaced in tests of rooms that fail. */
+  createRoom?: CreateRoom;
+};
+
+export type RoomHostStats = {
+  rooms: number;
+  participants: number;
+  connections: number;
+  legs: number;
+  gateways: number;
+  pendingCommands: number;
+  /** Rooms that were ended because their own code threw, since the start. */
+  failedRooms: number;
+};
+
+export class RoomHostNode {
+  readonly #options: RoomHostNodeOptions;
+  readonly #now: () => number;
+  readonly #createRoom: CreateRoom;
+  readonly #drivers = new Map<string, RoomDriver>();
+  readonly #driverByConnection = new Map<ConnectionId, RoomDriver>();
+  readonly #driverByLeg = new Map<ParticipantSid, RoomDriver>();
+  readonly #gateways: GatewayLinks;
+  #legs: Link<HostToLeg, LegToHost> | undefined;
+  #failedRooms = 0;
+  #isClosed = false;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(options: RoomHostNodeOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#createRoom =
+      options.createRoom ?? ((room) => new Room({ ...room, settings: options.settings, random: options.random }));
+    this.#gateways = new GatewayLinks({
+      receive: (link, message) => this.#handleGateway(link, message),
+      connectionLost: (connectionId) => this.#connectionLost(connectionId),
+    });
+  }
+
+  /** The link to the node's legs; all of them are lost when it closes. */
+  attachLegs(link: Link<HostToLeg, LegToHost>): void {
+    this.#legs = link;
+    link.onMessage((message) => this.#handleLeg(message));
+    link.onClose(() => this.#legsLost(link));
+  }
+
+  /** A gateway, or the server API, opened a link. */
+  acceptGateway(link: GatewayLink): void {
+    if (this.#isClosed) {
+      link.close();
+      return;
+    }
+    this.#gateways.accept(link);
+  }
+
+  stats(): RoomHostStats {
+    let participants = 0;
+    for (const driver of this.#drivers.values()) {
+      participants += driver.participantCount;
+    }
+    return {
+      rooms: this.#drivers.size,
+      participants,
+      connections: this.#driverByConnection.size,
+      legs: this.#driverByLeg.size,
+      gateways: this.#gateways.size,
+      pendingCommands: this.#gateways.pendingCommands,
+      failedRooms: this.#failedRooms,
+    };
+  }
+
+  snapshot(): RoomSnapshot[] {
+    return [...this.#drivers.values()].map((driver) => driver.room.snapshot());
+  }
+
+  /** Resolves when the last room is finished; rejects with the signal's reason when it aborts first. */
+  drain(signal: AbortSignal): Promise<void> {
+    if (this.#drivers.size === 0) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.#whenEmpty = this.#whenEmpty.filter((waiting) => waiting !== empty);
+        reject(signal.reason as Error);
+      };
+      const empty = (): void => {
+        signal.removeEventListener('abort', aborted);
+        resolve();
+      };
+      if (signal.aborted) {
+        aborted();
+        return;
+      }
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#whenEmpty.push(empty);
+    });
+  }
+
+  /** Ends all rooms and links. Safe to call twice. */
+  close(action: 'disconnect' | 'reconnect' = 'disconnect'): void {
+    this.#isClosed = true;
+    for (const driver of this.#drivers.values()) {
+      driver.handle({ kind: 'shutdown', action });
+    }
+    this.#gateways.close();
+    this.#legs?.close();
+  }
+
+  #handleGateway(link: GatewayLink, message: GatewayToHost): void {
+    switch (message.kind) {
+      case 'join':
+        return this.#join(link, message);
+      case 'command':
+        return this.#command(link, message);
+      case 'signal':
+        return this.#driverByConnection.get(message.connectionId)?.handle({ kind: 'gateway', message });
+      case 'socketClosed':
+        return this.#socketClosed(message);
+    }
+  }
+
+  #join(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'join' }>): void {
+    const { connectionId, join } = message;
+    this.#gateways.bind(connectionId, link);
+    const existing = this.#drivers.get(join.roomName);
+    if (existing === undefined && join.resume !== undefined) {
+      this.#sendAll(refuseResume(connectionId));
+      return;
+    }
+    if (this.#isClosed) {
+      this.#sendAll([{ kind: 'refused', connectionId, status: 503, body: 'server is shutting down' }]);
+      return;
+    }
+    const driver = existing ?? this.#openRoom(join.roomName, join);
+    this.#driverByConnection.set(connectionId, driver);
+    driver.handle({ kind: 'gateway', message });
+  }
+
+  #command(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'command' }>): void {
+    const { roomName, command } = message;
+    const requestId = this.#gateways.expectResult(link, message.requestId);
+    const driver = this.#drivers.get(roomName);
+    const missing = driver === undefined ? answerWithoutRoom(command.method) : undefined;
+    if (missing !== undefined) {
+      this.#sendAll([{ kind: 'commandResult', requestId, result: missing }]);
+    } else if (this.#isClosed) {
+      this.#sendAll([{ kind: 'commandResult', requestId, result: shuttingDown }]);
+    } else {
+      const target = driver ?? this.#openRoom(roomName);
+      target.handle({ kind: 'gateway', message: { kind: 'command', requestId, roomName, command } });
+    }
+  }
+
+  #socketClosed(message: Extract<GatewayToHost, { kind: 'socketClosed' }>): void {
+    const driver = this.#driverByConnection.get(message.connectionId);
+    this.#forgetConnection(message.connectionId);
+    driver?.handle({ kind: 'gateway', message });
+  }
+
+  #connectionLost(connectionId: ConnectionId): void {
+    this.#socketClosed({ kind: 'socketClosed', connectionId, cause: 'gateway-shutdown' });
+  }
+
+  #handleLeg(message: LegToHost): void {
+    const driver = 'leg' in message ? this.#driverByLeg.get(message.leg) : this.#drivers.get(message.roomName);
+    driver?.handle({ kind: 'leg', message });
+  }
+
+  #legsLost(link: Link<HostToLeg, LegToHost>): void {
+    if (this.#legs !== link) {
+      return;
+    }
+    this.#legs = undefined;
+    for (const driver of this.#drivers.values()) {
+      driver.handle({ kind: 'legsLost' });
+    }
+  }
+
+  #openRoom(name: string, createdBy?: JoinParameters): RoomDriver {
+    const room = this.#createRoom({ name, nowMs: this.#now(), ...(createdBy === undefined ? {} : { createdBy }) });
+    const driver: RoomDriver = new RoomDriver({
+      room,
+      now: this.#now,
+      perform: (effect) => this.#perform(driver, effect),
+      closed: (reason) => this.#roomClosed(driver, reason),
+      failed: (error) => this.#roomFailed(driver, error),
+    });
+    this.#drivers.set(name, driver);
+    this.#options.log.info({ room: name }, 'room opened');
+    return driver;
+  }
+
+  #perform(driver: RoomDriver, effect: RoomEffect): void {
+    switch (effect.kind) {
+      case 'toGateway':
+        return this.#sendToGateway(effect.message);
+      case 'toLeg':
+        return this.#sendToLeg(driver, effect.message);
+      case 'webhook':
+        return this.#options.webhooks.publish(effect.event);
+      case 'publishRoom':
+        return this.#options.registrar.publish(driver.room.name, effect.room);
+      case 'refreshToken':
+        return this.#refreshToken(effect);
+      case 'log':
+        return this.#options.log[effect.level](effect.fields, effect.message);
+      case 'closed':
+        return;
+    }
+  }
+
+  #sendToGateway(message: HostToGateway): void {
+    this.#gateways.send(message);
+    if (message.kind === 'refused' || message.kind === 'closeSocket') {
+      this.#forgetConnection(message.connectionId);
+    }
+  }
+
+  #sendAll(messages: HostToGateway[]): void {
+    for (const message of messages) {
+      this.#sendToGateway(message);
+    }
+  }
+
+  #forgetConnection(connectionId: ConnectionId): void {
+    this.#driverByConnection.delete(connectionId);
+    this.#gateways.unbind(connectionId);
+  }
+
+  #sendToLeg(driver: RoomDriver, message: HostToLeg): void {
+    if (message.kind === 'open') {
+      this.#driverByLeg.set(message.leg, driver);
+    } else if (message.kind === 'close') {
+      this.#driverByLeg.delete(message.leg);
+    }
+    this.#legs?.send(message);
+    if (message.kind === 'open' && this.#legs === undefined) {
+      // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
+      driver.handle({ kind: 'leg', message: { kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no legs' } });
+    }
+  }
+
+  #refreshToken(effect: Extract<RoomEffect, { kind: 'refreshToken' }>): void {
+    const { connectionId, token } = effect;
+    this.#options.signRefreshToken(token).then(
+      (signed) => {
+        const message = encodeSignal({ case: 'refreshToken', value: signed });
+        this.#gateways.send({ kind: 'send', connectionIds: [connectionId], message });
+      },
+      (error: unknown) => this.#options.log.error({ err: error, room: token.roomName }, 'refresh token could not be signed'),
+    );
+  }
+
+  #roomFailed(driver: RoomDriver, error: unknown): void {
+    this.#failedRooms += 1;
+    this.#options.log.error({ err: error, room: driver.room.name }, 'room failed and is closed');
+    const { toGateway, toLegs } = endRemains(driver.remains());
+    this.#sendAll(toGateway);
+    for (const message of toLegs) {
+      this.#sendToLeg(driver, message);
+    }
+  }
+
+  #roomClosed(driver: RoomDriver, reason: RoomCloseReason): void {
+    this.#drivers.delete(driver.room.name);
+    this.#options.registrar.release(driver.room.name);
+    this.#options.log.info({ room: driver.room.name, reason }, 'room closed');
+    if (this.#drivers.size === 0) {
+      for (const empty of this.#whenEmpty.splice(0)) {
+        empty();
+      }
+    }
+  }
+}
+
+const shuttingDown: CommandResult = { ok: false, code: 'unavailable', message: 'server is shutting down' };

@@ -1,0 +1,58 @@
+/** From the configuration to what rooms work with. */
+import { createHmac } from 'node:crypto';
+import type { Config } from '../config/options.ts';
+import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { IceServer, RoomSettings } from '../room/settings.ts';
+
+export type RoomSettingsOptions = {
+  config: Config;
+  nodeId: NodeId;
+  /** Unix milliseconds: TURN credentials end at a time of day. */
+  now: () => number;
+};
+
+export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
+  const { config } = options;
+  return {
+    nodeId: options.nodeId,
+    region: config.region,
+    enabledCodecs: config.room.enabled_codecs.map((codec) => ({ mime: codec.mime, fmtpLine: codec.fmtp_line })),
+    emptyTimeoutS: config.room.empty_timeout,
+    departureTimeoutS: config.room.departure_timeout,
+    maxParticipants: config.room.max_participants,
+    enableRemoteUnmute: config.room.enable_remote_unmute,
+    fullRoomInWebhooks: config.room.enable_full_room_in_webhooks,
+    resumeTimeoutMs: config.rtc.resume_timeout * 1000,
+    maxMetadataBytes: config.limit.max_metadata_size,
+    maxAttributesBytes: config.limit.max_attributes_size,
+    maxNameLength: config.limit.max_participant_name_length,
+    maxTracksPerParticipant: config.limit.max_tracks_per_participant,
+    activeLevelDbov: config.audio.active_level,
+    minPercentile: config.audio.min_percentile,
+    speakerIntervalMs: config.audio.update_interval,
+    smoothIntervals: config.audio.smooth_intervals,
+    dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
+    iceServersOf: (participant) => iceServersOf(config, participant, options.now()),
+  };
+}
+
+function iceServersOf(config: Config, participant: ParticipantSid, nowMs: number): IceServer[] {
+  const stun = config.rtc.stun_servers.map((server) => `stun:${server}`);
+  const turn = config.rtc.turn_servers.map((server) => toIceServer(server, participant, nowMs));
+  return [...(stun.length === 0 ? [] : [{ urls: stun, username: '', credential: '' }]), ...turn];
+}
+
+type TurnServer = Config['rtc']['turn_servers'][number];
+
+function toIceServer(server: TurnServer, participant: ParticipantSid, nowMs: number): IceServer {
+  const scheme = server.protocol === 'tls' ? 'turns' : 'turn';
+  const transport = server.protocol === 'udp' ? 'udp' : 'tcp';
+  const urls = [`${scheme}:${server.host}:${server.port}?transport=${transport}`];
+  if (server.secret === '') {
+    return { urls, username: server.username, credential: server.credential };
+  }
+  // Time-limited credentials as coturn's `use-auth-secret` checks them (draft-uberti-behave-turn-rest-00).
+  const username = `${Math.trunc(nowMs / 1000 + server.ttl)}:${participant}`;
+  const credential = createHmac('sha1', server.secret).update(username).digest('base64');
+  return { urls, username, credential };
+}

@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { DataPacket, UserPacket } from '@livekit/protocol';
+import { FakeHost, subscriptionTo } from '../../test/kit/fake-host.ts';
+import { LightEndpoint } from '../../test/kit/light/light-endpoint.ts';
+import { channelStreams, LightPublisher, type PublishedTrack } from '../../test/kit/light/light-publisher.ts';
+import { LightSubscriber } from '../../test/kit/light/light-subscriber.ts';
+import type { PeerEvent } from '../../test/kit/light/light-peer.ts';
+import { LogRecord } from '../../test/kit/log-record.ts';
+import { startTestPool } from '../../test/kit/media-pool.ts';
+import { until } from '../../test/kit/until.ts';
+import { configSchema } from '../config/options.ts';
+import type { WorkerPool } from '../media/worker-pool.ts';
+import { nodeId, type ParticipantSid, type TrackSid } from '../protocol/ids.ts';
+import type { ActualPublication, WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
+import { LegNode } from './leg-node.ts';
+
+/** A participant with real connections: what its gateway would carry goes straight between it and the fake host. */
+class Participant {
+  readonly leg: ParticipantSid;
+  readonly publisher: LightPublisher;
+  readonly subscriber: LightSubscriber;
+  readonly packets: { stream: number; packet: DataPacket }[] = [];
+  readonly #host: FakeHost;
+  #publications: WantedPublication[] = [];
+  #subscriptions: WantedSubscription[] = [];
+  #answersTaken = 0;
+  #offersTaken = 0;
+
+  constructor(host: FakeHost, endpoint: LightEndpoint, name: string) {
+    this.#host = host;
+    const reroute = (candidate: { address: string; port: number }) => candidate;
+    this.publisher = new LightPublisher({ endpoint, countData: false, reroute, onEvent: () => undefined });
+    this.subscriber = new LightSubscriber({
+      endpoint,
+      countData: false,
+      reroute,
+      onEvent: (event) => this.#onEvent(event),
+    });
+    this.leg = host.open(name);
+  }
+
+  /** Takes what the leg has sent since the last call. */
+  async pump(): Promise<void> {
+    for (const answer of this.#host.of('answer', this.leg).slice(this.#answersTaken)) {
+      this.#answersTaken += 1;
+      this.publisher.takeAnswer(answer.sdp);
+    }
+    for (const offer of this.#host.of('offer', this.leg).slice(this.#offersTaken)) {
+      this.#offersTaken += 1;
+      this.#host.send({
+        kind: 'clientAnswer',
+        leg: this.leg,
+        id: offer.id,
+        sdp: this.subscriber.answer(offer.sdp, offer.midToTrackId),
+      });
+    }
+  }
+
+  async connected(): Promise<void> {
+    await this.wait(() =>
+      this.subscriber.peer.connected && this.subscriber.peer.channels.size === 3 ? '' : 'subscriber not connected',
+    );
+  }
+
+  async wait(complaint: () => string | Promise<string>): Promise<void> {
+    await until(async () => {
+      await this.pump();
+      return complaint();
+    });
+  }
+
+  async publish(tracks: readonly PublishedTrack[]): Promise<ActualPublication[]> {
+    this.#publications.push(
+      ...tracks.map((track, index) => wantedOf(track, `TR_${this.leg}_${this.#publications.length + index}`)),
+    );
+    this.#want();
+    this.offer(false);
+    await this.wait(() =>
+      this.#host.actual(this.leg)?.publications.length === this.#publications.length ? '' : 'not published',
+    );
+    await this.wait(() => (this.publisher.peer.connected ? '' : 'publisher not connected'));
+    return (this.#host.actual(this.leg)?.publications ?? []).toSorted((left, right) =>
+      left.trackSid.localeCompare(right.trackSid),
+    );
+  }
+
+  offer(restartIce: boolean): void {
+    this.#host.send({ kind: 'clientOffer', leg: this.leg, id: 0, sdp: this.publisher.offer(restartIce) });
+  }
+
+  subscribe(subscriptions: WantedSubscription[]): void {
+    this.#subscriptions = subscriptions;
+    this.#want();
+  }
+
+  setMuted(muted: boolean): void {
+    this.#publications = this.#publications.map((publication) => ({ ...publication, muted }));
+    this.#want();
+  }
+
+  async bound(): Promise<void> {
+    await this.wait(() =>
+      this.#host.actual(this.leg)?.subscriptions.filter((entry) => entry.state === 'bound').length ===
+      this.#subscriptions.length
+        ? ''
+        : 'not bound',
+    );
+  }
+
+  ssrcOf(trackSid: string): number {
+    return this.subscriber.tracks.get(trackSid)?.ssrc ?? 0;
+  }
+
+  send(label: '_reliable' | '_lossy', text: string, sequence = 0): void {
+    const packet = new DataPacket({
+      sequence,
+      value: { case: 'user', value: new UserPacket({ payload: Buffer.from(text) }) },
+    });
+    this.publisher.peer.send(
+      channelStreams[label],
+      packet.toBinary(),
+      label === '_lossy' ? { unordered: true, maxRetransmits: 0 } : {},
+    );
+  }
+
+  texts(): string[] {
+    return this.packets.map(({ packet }) =>
+      packet.value.case === 'user' ? Buffer.from(packet.value.value.payload).toString() : '',
+    );
+  }
+
+  #want(): void {
+    this.#host.want(this.leg, { publications: this.#publications, subscriptions: this.#subscriptions });
+  }
+
+  #onEvent(event: PeerEvent): void {
+    if (event.kind === 'data') {
+      this.packets.push({ stream: event.stream, packet: DataPacket.fromBinary(event.data) });
+    }
+  }
+}
+
+function wantedOf(track: PublishedTrack, trackSid: string): WantedPublication {
+  const count = track.streams.length;
+  const layers = ([0, 1, 2] as const)
+    .slice(0, count)
+    .map((quality) => ({ quality, width: 320, height: 180, bitrateBps: 100_000 }));
+  const codec = {
+    codec: track.kind === 'audio' ? 'opus' : 'vp8',
+    cid: track.cid,
+    layers: track.kind === 'audio' ? [] : layers,
+  };
+  return {
+    trackSid: trackSid as TrackSid,
+    kind: track.kind,
+    codecs: [codec],
+    muted: false,
+    stereo: false,
+    disableDtx: false,
+    encrypted: false,
+  };
+}
+
+describe('media and data through legs', () => {
+  let endpoint: LightEndpoint;
+  let pool: WorkerPool;
+  let node: LegNode;
+  let host: FakeHost;
+  let log: LogRecord;
+
+  before(async () => {
+    endpoint = await LightEndpoint.start();
+    pool = await startTestPool({ portRangeStart: 51_300 });
+  });
+
+  after(async () => {
+    await pool.close();
+    await endpoint.close();
+  });
+
+  beforeEach(() => {
+    log = new LogRecord();
+    node = new LegNode({ nodeId: nodeId('test'), pool, config: configSchema.parse({}), log: log.logger() });
+    host = new FakeHost(node);
+  });
+
+  afterEach(async () => {
+    await node.close();
+    assert.deepEqual(log.unexpectedErrors(), []);
+  });
+
+  async function pair(): Promise<[Participant, Participant]> {
+    const participants: [Participant, Participant] = [
+      new Participant(host, endpoint, 'a'),
+      new Participant(host, endpoint, 'b'),
+    ];
+    await Promise.all(participants.map((participant) => participant.connected()));
+    return participants;
+  }
+
+  it('carries audio and the wanted layer of a simulcast video, and reports states, levels and quality', async () => {
+    const [a, b] = await pair();
+    const audio = a.publisher.addAudio({ levelDbov: 20 });
+    const video = a.publisher.addVideo({ simulcast: true, width: 1280, height: 720 });
+    const [sound, picture] = await a.publish([audio, video]);
+    assert.ok(sound !== undefined && picture !== undefined);
+    b.subscribe([subscriptionTo(sound, a.leg), subscriptionTo(picture, a.leg, { quality: 0 })]);
+    await b.bound();
+    await b.subscriber.peer.watch(b.ssrcOf(sound.trackSid), { contiguousMs: 300 });
+    assert.equal(
+      (await b.subscriber.peer.watch(b.ssrcOf(picture.trackSid), { contiguousMs: 300, keyFrame: true })).width,
+      320,
+    );
+    b.subscribe([subscriptionTo(sound, a.leg), subscriptionTo(picture, a.leg, { quality: 2 })]);
+    await until(async () => {
+      const { streams } = await b.subscriber.peer.stats();
+      const width = streams.find((stream) => stream.ssrc === b.ssrcOf(picture.trackSid))?.width;
+      return width === 1280 ? '' : `width ${width}`;
+    });
+    const state = await host.reached(
+      a.leg,
+      'connected',
+      ({ publisher, subscriber }) => publisher === 'connected' && subscriber === 'connected',
+    );
+    assert.equal(state.publications.length, 2);
+    await until(() =>
+      host
+        .of('levels')
+        .some(({ levels }) =>
+          levels.some((entry) => entry.trackSid === sound.trackSid && Math.abs(entry.levelDbov - 20) < 3),
+        )
+        ? ''
+        : 'no level',
+    );
+    const quality = (await host.nth('quality', b.leg, 1)).reports.find(
+      (report) => report.trackSid === picture.trackSid,
+    );
+    assert.ok(quality !== undefined && quality.direction === 'subscribe' && quality.packets > 0 && !quality.idle);
+    await host.nth('quality', a.leg, 1);
+    assert.deepEqual(host.of('failed'), []);
+  });
+
+  it('stops forwarding a muted track and goes on with a key frame', async () => {
+    const [a, b] = await pair();
+    const [picture] = await a.publish([a.publisher.addVideo({ simulcast: true })]);
+    assert.ok(picture !== undefined);
+    b.subscribe([subscriptionTo(picture, a.leg)]);
+    await b.bound();
+    const ssrc = b.ssrcOf(picture.trackSid);
+    await b.subscriber.peer.watch(ssrc, { contiguousMs: 200, keyFrame: true });
+    a.setMuted(true);
+    await until(async () => ((await streamOf(b, ssrc)).silentMs > 300 ? '' : 'still forwarded'));
+    const { keyFrames } = await streamOf(b, ssrc);
+    a.setMuted(false);
+    await until(async () => ((await streamOf(b, ssrc)).keyFrames > keyFrames ? '' : 'no key frame'));
+  });
+
+  it('carries reliable and lossy packets on the channels of the same kind, stamped with their sender', async () => {
+    const [a, b] = await pair();
+    await a.publish([]);
+    a.offer(false);
+    await a.wait(() => (a.publisher.peer.connected ? '' : 'publisher not connected'));
+    a.send('_reliable', 'r1', 1);
+    a.send('_lossy', 'l');
+    a.send('_reliable', 'r1 again', 1);
+    a.send('_reliable', 'r2', 2);
+    await until(() => (['r1', 'r2', 'l'].every((text) => b.texts().includes(text)) ? '' : `got ${b.texts().join()}`));
+    const reliable = b.subscriber.peer.channels.get('_reliable')?.stream;
+    assert.deepEqual(
+      b.packets
+        .filter(({ stream }) => stream === reliable)
+        .map(({ packet }) => [packet.sequence, packet.participantIdentity]),
+      [
+        [1, 'a'],
+        [2, 'a'],
+      ],
+    );
+    assert.equal(
+      b.packets.find(({ stream }) => stream === b.subscriber.peer.channels.get('_lossy')?.stream)?.packet
+        .participantSid,
+      a.leg,
+    );
+    assert.deepEqual(a.texts(), []);
+    const late = new Participant(host, endpoint, 'late');
+    await late.connected();
+    await until(() => (late.packets.length === 2 ? '' : `got ${late.texts().join()}`));
+    assert.deepEqual(late.texts(), ['r1', 'r2']);
+    host.send({ kind: 'resume', leg: a.leg });
+    assert.equal((await host.nth('resumed', a.leg, 1)).lastReliableSequence, 2);
+  });
+
+  it('keeps media flowing over an ICE restart of both connections', async () => {
+    const [a, b] = await pair();
+    const [sound] = await a.publish([a.publisher.addAudio({})]);
+    assert.ok(sound !== undefined);
+    b.subscribe([subscriptionTo(sound, a.leg)]);
+    await b.bound();
+    const ssrc = b.ssrcOf(sound.trackSid);
+    await b.subscriber.peer.watch(ssrc, { contiguousMs: 300 });
+    await b.subscriber.peer.stats({ reset: true });
+    const offers = host.of('offer', b.leg).length;
+    host.send({ kind: 'resume', leg: b.leg });
+    await host.nth('offer', b.leg, offers + 1);
+    await b.pump();
+    a.offer(true);
+    await a.wait(() => (host.of('answer', a.leg).length === 2 ? '' : 'no answer'));
+    await a.wait(() => (a.publisher.peer.connected ? '' : 'publisher not connected'));
+    await b.wait(() => (b.subscriber.peer.connected ? '' : 'subscriber not connected'));
+    await b.subscriber.peer.watch(ssrc, { contiguousMs: 500 });
+    const { maxGapMs, lost } = await streamOf(b, ssrc);
+    assert.ok(maxGapMs < 100, `gap of ${maxGapMs} ms`);
+    assert.equal(lost, 0);
+    assert.deepEqual(host.of('failed'), []);
+  });
+
+  it('gives the section of an ended track to the next one, and its media flows', async () => {
+    const [a, b] = await pair();
+    const [first] = await a.publish([a.publisher.addAudio({})]);
+    assert.ok(first !== undefined);
+    b.subscribe([subscriptionTo(first, a.leg)]);
+    await b.bound();
+    b.subscribe([]);
+    await b.wait(() => (b.subscriber.tracks.size === 0 ? '' : 'not ended'));
+    const [, second] = await a.publish([a.publisher.addAudio({})]);
+    assert.ok(second !== undefined);
+    b.subscribe([subscriptionTo(second, a.leg)]);
+    await b.bound();
+    assert.equal(b.subscriber.tracks.get(second.trackSid)?.mid, '1');
+    await b.subscriber.peer.watch(b.ssrcOf(second.trackSid), { contiguousMs: 200 });
+  });
+
+  it('tells the host when a connection of the client went away', async () => {
+    const [a] = await pair();
+    await a.subscriber.peer.close();
+    const { failure } = await host.nth('failed', a.leg, 1);
+    assert.equal(failure, 'dtls-failed');
+  });
+
+  async function streamOf(participant: Participant, ssrc: number) {
+    const stream = (await participant.subscriber.peer.stats()).streams.find((entry) => entry.ssrc === ssrc);
+    assert.ok(stream !== undefined);
+    return stream;
+  }
+});

@@ -1,0 +1,216 @@
+/** All legs of this node: takes the messages of room hosts and keeps rooms as long as they have legs here. */
+import type { Link } from '../cluster/link.ts';
+import type { Config } from '../config/options.ts';
+import type { WorkerPool } from '../media/worker-pool.ts';
+import type { Logger } from '../observe/log.ts';
+import type { NodeId } from '../protocol/ids.ts';
+import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import { routerCodecs } from '../sdp/capabilities.ts';
+import { chooseWorker } from './choose-worker.ts';
+import { Leg } from './leg.ts';
+import { RoomMedia } from './room-media.ts';
+
+export type LegNodeOptions = { nodeId: NodeId; pool: WorkerPool; config: Config; log: Logger };
+
+export type LegCounts = { legs: number; rooms: number; producers: number; hosts: number };
+
+type HostLink = Link<LegToHost, HostToLeg>;
+
+/** A leg, its room, and the host that opened it. */
+type Entry = { leg: Leg; room: RoomMedia; link: HostLink };
+
+const observeIntervalMs = 1000;
+/** Statistics are asked for every so many observations, the legs spread over them. */
+const observationsPerReport = 5;
+/** Quieter than this is silence: the speaker threshold is far above it. */
+const silenceDbov = 90;
+
+export class LegNode {
+  readonly #options: LegNodeOptions;
+  readonly #log: Logger;
+  readonly #links = new Set<HostLink>();
+  readonly #legs = new Map<string, Entry>();
+  readonly #rooms = new Map<string, RoomMedia>();
+  readonly #closing = new Set<Promise<void>>();
+  readonly #onWorkerDied = (index: number): void => this.#workerDied(index);
+  #generation = 0;
+  #observations = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: LegNodeOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    options.pool.on('died', this.#onWorkerDied);
+  }
+
+  /** For metrics and leak tests. */
+  get counts(): LegCounts {
+    let producers = 0;
+    for (const room of this.#rooms.values()) {
+      producers += room.producerCount;
+    }
+    return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
+  }
+
+  /** Serves a room host until its link closes; then its legs are closed too. */
+  addHost(link: HostLink): void {
+    this.#links.add(link);
+    link.onMessage((message) => this.#receiveSafely(link, message));
+    link.onClose(() => this.#hostLost(link));
+  }
+
+  /** Closes all legs. @returns when the engine holds nothing of them any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#options.pool.off('died', this.#onWorkerDied);
+    const legs = [...this.#legs.values()].map((entry) => this.#closeLeg(entry));
+    for (const link of [...this.#links]) {
+      link.close();
+    }
+    this.#links.clear();
+    await Promise.all([...legs, ...this.#closing]);
+  }
+
+  /** A bug in one leg must not take the process, and with it every other call, down. */
+  #receiveSafely(link: HostLink, message: HostToLeg): void {
+    try {
+      this.#receive(link, message);
+    } catch (error) {
+      this.#log.error({ err: error, message: message.kind }, 'a message of the host failed');
+      if ('leg' in message) {
+        link.send({ kind: 'failed', leg: message.leg, failure: 'internal', detail: `${message.kind} failed` });
+      }
+    }
+  }
+
+  #receive(link: HostLink, message: HostToLeg): void {
+    switch (message.kind) {
+      case 'open':
+        return this.#open(link, message);
+      case 'close':
+        return this.#closeByHost(link, message);
+      case 'serverPacket':
+        return this.#rooms
+          .get(message.roomName)
+          ?.data.sendFromServer(message.packet, message.reliable ? 'reliable' : 'lossy', message.recipients);
+      case 'interceptRpc':
+        return this.#rooms.get(message.roomName)?.data.intercept(message.requestId, message.active);
+      default:
+        return this.#legs.get(message.leg)?.leg.receive(message);
+    }
+  }
+
+  #open(link: HostLink, message: Extract<HostToLeg, { kind: 'open' }>): void {
+    const { identity, wanted } = message;
+    const existing = this.#legs.get(message.leg);
+    if (this.#closed || existing !== undefined) {
+      this.#log.warn({ participantSid: message.leg }, 'a leg was opened twice or after the end');
+      return;
+    }
+    const known = this.#rooms.get(identity.roomName);
+    const loads = this.#options.pool.workers.map((worker) => ({ workerIndex: worker.index, load: worker.load }));
+    const workerIndex = chooseWorker(loads, known?.workers() ?? new Set());
+    if (workerIndex === undefined) {
+      link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no media worker is running' });
+      return;
+    }
+    const { config } = this.#options;
+    const room = known ?? this.#createRoom(identity.roomName, link);
+    const leg = new Leg({
+      identity,
+      wanted,
+      room,
+      workerIndex,
+      nextGeneration: () => (this.#generation += 1),
+      now: () => performance.now(),
+      answerTimeoutMs: config.rtc.negotiation_timeout * 1000,
+      reliableQueueBytes: config.rtc.reliable_queue_bytes,
+      log: this.#log,
+      send: (toHost) => link.send(toHost),
+    });
+    this.#legs.set(message.leg, { leg, room, link });
+    room.add(leg);
+    this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
+  }
+
+  #createRoom(roomName: string, link: HostLink): RoomMedia {
+    const { nodeId, pool, config } = this.#options;
+    const room = new RoomMedia({
+      roomName,
+      nodeId,
+      pool,
+      routerOptions: {
+        mediaCodecs: routerCodecs(config.room.enabled_codecs.map((codec) => codec.mime)),
+        levelThresholdDbov: silenceDbov,
+      },
+      now: () => performance.now(),
+      send: (message) => link.send(message),
+    });
+    this.#rooms.set(roomName, room);
+    return room;
+  }
+
+  #closeByHost(link: HostLink, message: Extract<HostToLeg, { kind: 'close' }>): void {
+    const entry = this.#legs.get(message.leg);
+    if (entry === undefined) {
+      // A leg that never came to be: the host waits for the word all the same.
+      link.send({ kind: 'closed', leg: message.leg });
+      return;
+    }
+    this.#log.debug({ participantSid: message.leg, reason: message.reason }, 'leg closed');
+    void this.#closeLeg(entry).then(() => link.send({ kind: 'closed', leg: message.leg }));
+  }
+
+  #closeLeg(entry: Entry): Promise<void> {
+    this.#legs.delete(entry.leg.identity.participantSid);
+    if (this.#legs.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    const closing = this.#finish(entry).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+    return closing;
+  }
+
+  /** The room goes with its last leg, unless another one came meanwhile. */
+  async #finish({ leg, room }: Entry): Promise<void> {
+    await room.remove(leg);
+    if (room.empty && this.#rooms.get(room.roomName) === room) {
+      this.#rooms.delete(room.roomName);
+      room.close();
+    }
+  }
+
+  #hostLost(link: HostLink): void {
+    this.#links.delete(link);
+    for (const entry of [...this.#legs.values()]) {
+      if (entry.link === link) {
+        void this.#closeLeg(entry);
+      }
+    }
+  }
+
+  #workerDied(index: number): void {
+    for (const { leg } of this.#legs.values()) {
+      if (leg.workerIndex === index) {
+        leg.workerDied();
+      }
+    }
+    for (const room of this.#rooms.values()) {
+      room.workerDied(index);
+    }
+  }
+
+  #observe(): void {
+    this.#observations += 1;
+    let position = 0;
+    for (const { leg } of this.#legs.values()) {
+      position += 1;
+      leg.observe();
+      if ((this.#observations + position) % observationsPerReport === 0) {
+        void leg.reportQuality();
+      }
+    }
+  }
+}

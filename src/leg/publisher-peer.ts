@@ -1,0 +1,343 @@
+/** The connection on which the client offers: its producers, its data channels, and the answers. */
+import type { DataPublisher } from '../media/data-publisher.ts';
+import type { MediaProducer } from '../media/media-producer.ts';
+import type { PeerTransport } from '../media/peer-transport.ts';
+import type { RoomRouter } from '../media/room-router.ts';
+import type { Logger } from '../observe/log.ts';
+import type {
+  ActualPublication,
+  DeclaredCodec,
+  ProducerHome,
+  TransportState,
+  WantedPublication,
+} from '../protocol/leg-messages.ts';
+import { formatPublisherAnswer } from '../sdp/answer.ts';
+import { isSending, type SessionDescription } from '../sdp/description.ts';
+import { matchSections, type SectionMatch } from '../sdp/match.ts';
+import { offerLimits, parseDescription } from '../sdp/parse.ts';
+import { planPublication, type AcceptedSection, type PublicationPlan } from '../sdp/publish.ts';
+import { readRemoteTransport } from '../sdp/transport.ts';
+import { failureOf } from './failure-of.ts';
+import type { PeerHooks } from './peer-hooks.ts';
+import { producerFacts } from './producer-facts.ts';
+import type { ProducerDirectory } from './published-producer.ts';
+import { ReconcileLoop } from './reconcile-loop.ts';
+
+export type PublisherPeerOptions = {
+  router: () => Promise<RoomRouter>;
+  home: () => ProducerHome;
+  producers: ProducerDirectory;
+  /** A number that no producer of this node has had yet: ids are unique per worker, also over republishing. */
+  nextGeneration: () => number;
+  sessionId: string;
+  log: Logger;
+  hooks: PeerHooks & {
+    answer: (id: number, sdp: string) => void;
+    dataReady: (data: DataPublisher) => void;
+  };
+};
+
+type Wish = { kind: WantedPublication['kind']; cid: string; publication: WantedPublication; codec: DeclaredCodec };
+
+export type Published = {
+  mid: string;
+  cid: string;
+  sdpCid: string;
+  trackSid: string;
+  plan: PublicationPlan;
+  producer: MediaProducer;
+  actual: ActualPublication;
+};
+
+/** All subscribers that join or switch layers within this time share one key frame. */
+const keyFrameRequestDelayMs = 1000;
+
+export class PublisherPeer {
+  readonly #options: PublisherPeerOptions;
+  readonly #loop: ReconcileLoop;
+  readonly #published = new Map<string, Published>();
+  /** How each section was last accepted: one that rests has to be answered alike. */
+  readonly #remembered = new Map<string, AcceptedSection>();
+  #transport: PeerTransport | undefined;
+  #wanted: readonly WantedPublication[] = [];
+  #wantedVersion = 0;
+  #reachedVersion = 0;
+  #offer: { id: number; sdp: string } | undefined;
+  #remoteUfrag: string | undefined;
+  #hasData = false;
+  #sdpVersion = 0;
+  #closed = false;
+
+  constructor(options: PublisherPeerOptions) {
+    this.#options = options;
+    this.#loop = new ReconcileLoop({ pass: () => this.#pass(), onError: (error) => this.#report(error) });
+  }
+
+  get state(): TransportState {
+    return this.#transport?.state ?? 'new';
+  }
+
+  get transport(): PeerTransport | undefined {
+    return this.#transport;
+  }
+
+  actual(): ActualPublication[] {
+    return [...this.#published.values()].map((published) => published.actual);
+  }
+
+  /** Version of the wishes that `actual` was reached from. */
+  get reachedVersion(): number {
+    return this.#reachedVersion;
+  }
+
+  /** Published tracks by mid of their sections. */
+  get published(): ReadonlyMap<string, Published> {
+    return this.#published;
+  }
+
+  setWanted(publications: readonly WantedPublication[], version: number): void {
+    this.#wanted = publications;
+    this.#wantedVersion = version;
+    this.#loop.request();
+  }
+
+  /** Only the newest offer counts: clients drop answers to older ones. */
+  clientOffer(id: number, sdp: string): void {
+    this.#offer = { id, sdp };
+    this.#loop.request();
+  }
+
+  /** Its tracks end at once; the transport waits for what is under way, as that of a subscriber does. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const published of [...this.#published.values()]) {
+      this.#unpublish(published);
+    }
+    await this.#loop.close();
+    this.#transport?.close();
+  }
+
+  async #pass(): Promise<void> {
+    const version = this.#wantedVersion;
+    this.#dropUnwanted();
+    const offer = this.#offer;
+    this.#offer = undefined;
+    if (offer !== undefined) {
+      await this.#applyOffer(offer);
+    }
+    await this.#applyMutes();
+    if (version !== this.#reachedVersion) {
+      this.#reachedVersion = version;
+      this.#options.hooks.changed();
+    }
+  }
+
+  #dropUnwanted(): void {
+    const wanted = new Map(this.#wanted.map((publication) => [publication.trackSid as string, publication]));
+    for (const published of [...this.#published.values()]) {
+      const codecs = wanted.get(published.trackSid)?.codecs ?? [];
+      if (!codecs.some((codec) => codec.cid === published.cid)) {
+        this.#unpublish(published);
+      }
+    }
+  }
+
+  #unpublish(published: Published): void {
+    this.#published.delete(published.mid);
+    this.#options.producers.removeProducer(published.producer.id);
+    published.producer.close();
+    this.#options.hooks.changed();
+  }
+
+  async #applyOffer(offer: { id: number; sdp: string }): Promise<void> {
+    const description = parseDescription(offer.sdp, offerLimits);
+    const remote = readRemoteTransport(description);
+    const transport = this.#transport ?? (await this.#createTransport());
+    if (transport === undefined || transport.closed || this.#closed) {
+      return;
+    }
+    if (this.#remoteUfrag !== undefined && this.#remoteUfrag !== remote.ice.usernameFragment) {
+      await transport.restartIce();
+    }
+    this.#remoteUfrag = remote.ice.usernameFragment;
+    await this.#openData(transport, description);
+    await this.#publish(transport, description);
+    if (!transport.connectCalled) {
+      await transport.connect({ role: remote.dtlsRole, fingerprints: remote.fingerprints });
+    }
+    if (!this.#closed && !transport.closed) {
+      this.#sendAnswer(transport, offer.id, description);
+    }
+  }
+
+  async #createTransport(): Promise<PeerTransport | undefined> {
+    const router = await this.#options.router();
+    const transport = this.#closed ? undefined : await router.createPeerTransport();
+    if (this.#closed || transport === undefined) {
+      transport?.close();
+      return undefined;
+    }
+    this.#transport = transport;
+    transport.on('state', (state) => this.#onState(state));
+    return transport;
+  }
+
+  #onState(state: TransportState): void {
+    this.#options.hooks.changed();
+    if (state === 'failed') {
+      this.#options.hooks.failed('dtls-failed', 'DTLS of the publisher connection failed');
+    } else if (state === 'disconnected') {
+      this.#options.hooks.failed('ice-lost', 'ICE consent of the publisher connection expired');
+    }
+  }
+
+  /** Browsers add the data section with their first offer or only when they first send data. */
+  async #openData(transport: PeerTransport, description: SessionDescription): Promise<void> {
+    const offered = description.sections.some((section) => section.kind === 'application' && !section.rejected);
+    if (offered && !this.#hasData) {
+      this.#hasData = true;
+      const data = await transport.openDataPublisher();
+      if (!this.#closed) {
+        this.#options.hooks.dataReady(data);
+      }
+    }
+  }
+
+  /** Producers stand before the answer goes out, or the first packets would be lost as unknown. */
+  async #publish(transport: PeerTransport, description: SessionDescription): Promise<void> {
+    this.#dropEnded(description);
+    const matches = matchSections({ sections: description.sections, wishes: this.#wishes(), bound: this.#published });
+    const router = await this.#options.router();
+    for (const match of matches) {
+      const replaced = this.#published.get(match.section.mid);
+      if (replaced !== undefined) {
+        this.#unpublish(replaced);
+      }
+    }
+    await Promise.all(matches.map((match) => this.#produce(transport, router, match)));
+  }
+
+  #dropEnded(description: SessionDescription): void {
+    const sections = new Map(description.sections.map((section) => [section.mid, section]));
+    for (const published of [...this.#published.values()]) {
+      const section = sections.get(published.mid);
+      if (section === undefined || !isSending(section)) {
+        this.#unpublish(published);
+      }
+    }
+  }
+
+  #wishes(): Wish[] {
+    const taken = new Set([...this.#published.values()].map((published) => `${published.trackSid} ${published.cid}`));
+    return this.#wanted.flatMap((publication) =>
+      publication.codecs
+        .filter((codec) => !taken.has(`${publication.trackSid} ${codec.cid}`))
+        .map((codec) => ({ kind: publication.kind, cid: codec.cid, publication, codec })),
+    );
+  }
+
+  async #produce(transport: PeerTransport, router: RoomRouter, match: SectionMatch<Wish>): Promise<void> {
+    const { section, wish, sdpCid } = match;
+    const { publication, codec } = wish;
+    const { kind, stereo, disableDtx } = publication;
+    const plan = planPublication({
+      section,
+      wish: { kind, codec, stereo, disableDtx },
+      router: router.rtpCapabilities,
+    });
+    if (plan.kind === 'refused') {
+      this.#options.log.info({ trackSid: publication.trackSid, reason: plan.reason }, 'a section cannot be published');
+      return;
+    }
+    const id = `${publication.trackSid}:${this.#options.nextGeneration()}`;
+    try {
+      const producer = await transport.produce({
+        id,
+        kind,
+        rtpParameters: plan.rtpParameters,
+        paused: publication.muted,
+        ...(kind === 'video' ? { keyFrameRequestDelayMs } : {}),
+      });
+      if (this.#closed) {
+        producer.close();
+        return;
+      }
+      this.#adopt({
+        mid: section.mid,
+        cid: codec.cid,
+        sdpCid,
+        trackSid: publication.trackSid,
+        plan,
+        producer,
+        actual: this.#describe(match, plan, id),
+      });
+    } catch (error) {
+      if (transport.closed) {
+        throw error;
+      }
+      // The engine refused what the client wrote; the section is answered inactive and the others live.
+      this.#options.log.warn({ err: error, trackSid: publication.trackSid }, 'a section could not be published');
+    }
+  }
+
+  #describe(match: SectionMatch<Wish>, plan: PublicationPlan, producerId: string): ActualPublication {
+    return {
+      trackSid: match.wish.publication.trackSid,
+      cid: match.wish.cid,
+      sdpCid: match.sdpCid,
+      producerId,
+      home: this.#options.home(),
+      mid: match.section.mid,
+      mimeType: plan.mimeType,
+      svc: plan.svc,
+      layers: plan.layers.map(({ quality, rid, ssrc }) => ({ quality, rid, ssrc })),
+    };
+  }
+
+  #adopt(published: Published): void {
+    this.#published.set(published.mid, published);
+    this.#remembered.set(published.mid, published.plan.accepted);
+    this.#options.producers.addProducer({
+      producerId: published.producer.id,
+      trackSid: published.trackSid,
+      kind: published.producer.kind,
+      workerIndex: published.actual.home.workerIndex,
+      facts: producerFacts(published.plan),
+      producer: published.producer,
+    });
+    this.#options.hooks.changed();
+  }
+
+  #sendAnswer(transport: PeerTransport, id: number, offer: SessionDescription): void {
+    this.#sdpVersion += 1;
+    const accepted = new Map(
+      [...this.#published.values()].map((published) => [published.mid, published.plan.accepted]),
+    );
+    const sdp = formatPublisherAnswer({
+      offer,
+      transport: transport.local,
+      accepted,
+      remembered: this.#remembered,
+      sessionId: this.#options.sessionId,
+      version: this.#sdpVersion,
+    });
+    this.#options.hooks.answer(id, sdp);
+  }
+
+  async #applyMutes(): Promise<void> {
+    const muted = new Map(this.#wanted.map((publication) => [publication.trackSid as string, publication.muted]));
+    const changes = [...this.#published.values()].filter(
+      ({ trackSid, producer }) => !producer.closed && muted.has(trackSid) && muted.get(trackSid) !== producer.paused,
+    );
+    await Promise.all(changes.map(({ producer }) => (producer.paused ? producer.resume() : producer.pause())));
+  }
+
+  #report(error: unknown): void {
+    if (this.#closed || this.#transport?.closed === true) {
+      return;
+    }
+    const { failure, detail, logLevel } = failureOf(error);
+    this.#options.log[logLevel]({ err: error }, 'a pass of the publisher connection failed');
+    this.#options.hooks.failed(failure, detail);
+  }
+}

@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  ChatMessage,
+  DataPacket,
+  DataPacket_Kind,
+  MetricsBatch,
+  ParticipantInfo_Kind,
+  RpcAck,
+  RpcResponse,
+  Transcription,
+  UserPacket,
+} from '@livekit/protocol';
+import type { ParticipantSid } from '../protocol/ids.ts';
+import type { LegIdentity } from '../protocol/leg-messages.ts';
+import { RoomData, type DataMember } from './room-data.ts';
+
+const client = {
+  sdk: 1,
+  version: '2.23.0',
+  protocol: 16,
+  clientProtocol: 0,
+  os: '',
+  osVersion: '',
+  deviceModel: '',
+  browser: '',
+  browserVersion: '',
+  network: '',
+  address: '',
+  capabilities: [],
+};
+
+class Member implements DataMember {
+  readonly identity: LegIdentity;
+  canPublishData = true;
+  readonly received: { kind: string; bytes: Uint8Array; packet: DataPacket }[] = [];
+
+  constructor(name: string, changes: Partial<LegIdentity> = {}) {
+    this.identity = {
+      roomName: 'room',
+      participantSid: `PA_${name}` as ParticipantSid,
+      identity: name,
+      hidden: false,
+      participantKind: 0,
+      canSubscribeMetrics: false,
+      client,
+      ...changes,
+    };
+  }
+
+  deliver(kind: 'reliable' | 'lossy', bytes: Uint8Array): void {
+    this.received.push({ kind, bytes, packet: DataPacket.fromBinary(bytes) });
+  }
+
+  texts(): string[] {
+    return this.received.map(({ packet }) =>
+      packet.value.case === 'user' ? Buffer.from(packet.value.value.payload).toString() : String(packet.value.case),
+    );
+  }
+}
+
+function user(
+  text: string,
+  changes: ConstructorParameters<typeof DataPacket>[0] = {},
+  inner: ConstructorParameters<typeof UserPacket>[0] = {},
+): Uint8Array {
+  return new DataPacket({
+    value: { case: 'user', value: new UserPacket({ payload: Buffer.from(text), ...inner }) },
+    ...changes,
+  }).toBinary();
+}
+
+function room(...members: Member[]) {
+  const clock = { ms: 0 };
+  const rpc: { from: string; packet: DataPacket }[] = [];
+  const data = new RoomData({
+    now: () => clock.ms,
+    onRpcPacket: (sender, bytes) => rpc.push({ from: sender.identity, packet: DataPacket.fromBinary(bytes) }),
+  });
+  for (const member of members) {
+    data.join(member);
+  }
+  return { data, clock, rpc };
+}
+
+describe('data plane of a room', () => {
+  it('stamps sender and channel over whatever the packet claims, and never sends back', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    data.receive(
+      'PA_a',
+      'lossy',
+      user(
+        'hi',
+        { kind: DataPacket_Kind.RELIABLE, participantIdentity: 'x', participantSid: 'PA_x' },
+        { participantIdentity: 'x', participantSid: 'PA_x' },
+      ),
+    );
+    assert.equal(a.received.length, 0);
+    const [message] = b.received;
+    assert.ok(message !== undefined && message.packet.value.case === 'user');
+    assert.deepEqual(
+      [
+        message.kind,
+        message.packet.kind,
+        message.packet.participantIdentity,
+        message.packet.participantSid,
+        message.packet.value.value.participantIdentity,
+        message.packet.value.value.participantSid,
+      ],
+      ['lossy', DataPacket_Kind.LOSSY, 'a', 'PA_a', 'a', 'PA_a'],
+    );
+  });
+
+  it('hands the same bytes to all receivers', () => {
+    const members = [new Member('a'), new Member('b'), new Member('c')] as const;
+    const { data } = room(...members);
+    data.receive('PA_a', 'reliable', user('hi'));
+    assert.equal(members[1].received[0]?.bytes, members[2].received[0]?.bytes);
+  });
+
+  it('leaves hidden senders nameless', () => {
+    const [a, b] = [new Member('a', { hidden: true }), new Member('b')];
+    room(a, b).data.receive('PA_a', 'reliable', user('hi', { participantIdentity: 'a' }));
+    assert.deepEqual([b.received[0]?.packet.participantIdentity, b.received[0]?.packet.participantSid], ['', '']);
+  });
+
+  it('drops packets without permission, from strangers, undecodable or too large ones', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    a.canPublishData = false;
+    data.receive('PA_a', 'reliable', user('1'));
+    data.receiveUnlabelled('PA_a', Buffer.from('1'));
+    a.canPublishData = true;
+    data.receive('PA_z', 'reliable', user('2'));
+    data.receive('PA_a', 'reliable', Buffer.from([0xff, 0xff, 0xff]));
+    data.receive('PA_a', 'reliable', new DataPacket().toBinary());
+    data.receive('PA_a', 'reliable', user('x'.repeat(65_536)));
+    assert.deepEqual(b.texts(), []);
+  });
+
+  it('routes to identities and sids from all three destination fields', () => {
+    const [a, b, c, d, e] = [new Member('a'), new Member('b'), new Member('c'), new Member('d'), new Member('e')];
+    const { data } = room(a, b, c, d, e);
+    data.receive(
+      'PA_a',
+      'reliable',
+      user(
+        'to some',
+        { destinationIdentities: ['b', 'a', 'nobody'] },
+        { destinationIdentities: ['c'], destinationSids: ['PA_d'] },
+      ),
+    );
+    assert.deepEqual(
+      [a, b, c, d, e].map((member) => member.received.length),
+      [0, 1, 1, 1, 0],
+    );
+  });
+
+  it('drops repeated reliable sequences and remembers the last, but not those of lossy packets', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    for (const sequence of [1, 2, 2, 1, 3]) {
+      data.receive('PA_a', 'reliable', user(`r${sequence}`, { sequence }));
+    }
+    data.receive('PA_a', 'lossy', user('l2', { sequence: 2 }));
+    data.receive('PA_a', 'reliable', user('unnumbered'));
+    assert.deepEqual(b.texts(), ['r1', 'r2', 'r3', 'l2', 'unnumbered']);
+    assert.deepEqual(
+      b.received.slice(0, 3).map(({ packet }) => packet.sequence),
+      [1, 2, 3],
+    );
+    assert.equal(data.lastReliableSequence('PA_a'), 3);
+    assert.equal(data.lastReliableSequence('PA_b'), 0);
+  });
+
+  it('carries transcriptions of agents only and metrics to those who may see them', () => {
+    const agent = new Member('agent', { participantKind: ParticipantInfo_Kind.AGENT });
+    const [a, seeing, blind] = [
+      new Member('a'),
+      new Member('seeing', { canSubscribeMetrics: true }),
+      new Member('blind'),
+    ];
+    const { data } = room(agent, a, seeing, blind);
+    const transcription = new DataPacket({ value: { case: 'transcription', value: new Transcription() } }).toBinary();
+    data.receive('PA_a', 'reliable', transcription);
+    assert.deepEqual(seeing.texts(), []);
+    data.receive('PA_agent', 'reliable', transcription);
+    data.receive(
+      'PA_a',
+      'reliable',
+      new DataPacket({ value: { case: 'metrics', value: new MetricsBatch() } }).toBinary(),
+    );
+    assert.deepEqual(seeing.texts(), ['transcription', 'metrics']);
+    assert.deepEqual(blind.texts(), ['transcription']);
+  });
+
+  it('lets agents, and nobody else, speak in the name of another in generated chat messages', () => {
+    const agent = new Member('agent', { participantKind: ParticipantInfo_Kind.AGENT });
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(agent, a, b);
+    const chat = new DataPacket({
+      participantIdentity: 'a',
+      value: { case: 'chatMessage', value: new ChatMessage({ message: 'hi', generated: true }) },
+    }).toBinary();
+    data.receive('PA_agent', 'reliable', chat);
+    data.receive('PA_a', 'reliable', chat);
+    data.receive('PA_agent', 'reliable', user('own', { participantIdentity: 'a' }));
+    assert.deepEqual(
+      b.received.map(({ packet }) => packet.participantIdentity),
+      ['a', 'a', 'agent'],
+    );
+    assert.equal(b.received[0]?.packet.participantSid, 'PA_agent');
+  });
+
+  it('hands ack and response of an intercepted call to the host only while it is active', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, rpc } = room(a, b);
+    const ack = new DataPacket({ value: { case: 'rpcAck', value: new RpcAck({ requestId: 'R1' }) } }).toBinary();
+    const response = new DataPacket({
+      value: { case: 'rpcResponse', value: new RpcResponse({ requestId: 'R1' }) },
+    }).toBinary();
+    data.intercept('R1', true);
+    data.receive('PA_a', 'reliable', ack);
+    data.receive('PA_a', 'reliable', response);
+    assert.deepEqual(
+      rpc.map((entry) => `${entry.from} ${entry.packet.value.case}`),
+      ['a rpcAck', 'a rpcResponse'],
+    );
+    assert.deepEqual(b.texts(), []);
+    data.intercept('R1', false);
+    data.receive('PA_a', 'reliable', ack);
+    assert.deepEqual(b.texts(), ['rpcAck']);
+  });
+
+  it('gives a late joiner the reliable packets of the last two seconds that are meant for it', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, clock } = room(a, b);
+    data.receive('PA_a', 'reliable', user('old'));
+    clock.ms = 1000;
+    data.receive('PA_a', 'reliable', user('recent'));
+    data.receive('PA_a', 'lossy', user('lossy'));
+    data.receive('PA_a', 'reliable', user('for b', { destinationIdentities: ['b'] }));
+    data.receive('PA_a', 'reliable', user('for late', { destinationIdentities: ['late'] }));
+    clock.ms = 2500;
+    const late = new Member('late');
+    data.join(late);
+    assert.deepEqual(late.texts(), ['recent', 'for late']);
+  });
+
+  it('keeps at most 100 kB for late joiners', () => {
+    const a = new Member('a');
+    const { data } = room(a);
+    for (let index = 1; index <= 10; index += 1) {
+      data.receive('PA_a', 'reliable', user(String(index).padEnd(15_000, ' ')));
+    }
+    const late = new Member('late');
+    data.join(late);
+    assert.deepEqual(
+      late.texts().map((text) => text.trim()),
+      ['5', '6', '7', '8', '9', '10'],
+    );
+  });
+
+  it('sends again after a resume what the client has not seen of each publisher', () => {
+    const [a, b, c] = [new Member('a'), new Member('b'), new Member('c')];
+    const { data } = room(a, b, c);
+    for (const sequence of [1, 2, 3]) {
+      data.receive('PA_a', 'reliable', user(`a${sequence}`, { sequence }));
+      data.receive('PA_b', 'reliable', user(`b${sequence}`, { sequence }));
+    }
+    c.received.length = 0;
+    data.replayAfter('PA_c', [
+      { publisherSid: 'PA_a', sequence: 2 },
+      { publisherSid: 'PA_b', sequence: 0 },
+    ]);
+    assert.deepEqual(c.texts(), ['b1', 'b2', 'a3', 'b3']);
+  });
+
+  it('sends packets of the server to all or to some, as they are', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    data.sendFromServer(user('all'), 'reliable', []);
+    data.sendFromServer(user('one'), 'lossy', ['PA_b']);
+    assert.deepEqual(a.texts(), ['all']);
+    assert.deepEqual(b.texts(), ['all', 'one']);
+    assert.equal(b.received[0]?.packet.participantIdentity, '');
+  });
+
+  it('wraps messages of application channels into user packets for the others', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    room(a, b).data.receiveUnlabelled('PA_a', Buffer.from('raw'));
+    assert.deepEqual(b.texts(), ['raw']);
+    assert.equal(b.received[0]?.packet.participantIdentity, 'a');
+    assert.equal(b.received[0]?.kind, 'reliable');
+  });
+
+  it('forgets members that left', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    data.leave('PA_b');
+    data.receive('PA_a', 'reliable', user('hi'));
+    data.receive('PA_b', 'reliable', user('ghost'));
+    assert.deepEqual([a.texts(), b.texts(), data.size], [[], [], 1]);
+  });
+});

@@ -1,0 +1,183 @@
+/** The data plane of one room on this node: stamps and checks a sender's packet once, encodes it once, delivers it to many. */
+import { DataPacket, DataPacket_Kind, UserPacket } from '@livekit/protocol';
+import type { LegIdentity } from '../protocol/leg-messages.ts';
+import {
+  decodeDataPacket,
+  destinationsOf,
+  maxDataPacketBytes,
+  mayCarry,
+  rpcRequestIdOf,
+  stamp,
+  type DataKind,
+} from './data-rules.ts';
+import { ReplayCache, type CachedPacket } from './replay-cache.ts';
+
+/** A participant as the data plane sees it. */
+export interface DataMember {
+  readonly identity: LegIdentity;
+  /** Changes with the participant's permissions. */
+  readonly canPublishData: boolean;
+  /** Queues a packet on the participant's channel of that kind; the same bytes go to many, so they must not be changed. */
+  deliver(kind: DataKind, bytes: Uint8Array): void;
+}
+
+export type RoomDataOptions = {
+  now: () => number;
+  /** Ack or response of a call that the server itself made. */
+  onRpcPacket: (sender: LegIdentity, packet: Uint8Array) => void;
+};
+
+type Entry = { member: DataMember; lastReliableSequence: number };
+
+const replay = { maxAgeMs: 2000, maxBytes: 100_000 };
+/** Calls of the server under way in one room; the host ends each within its response timeout. */
+const maxInterceptedCalls = 10_000;
+
+export class RoomData {
+  readonly #entries = new Map<string, Entry>();
+  readonly #intercepted = new Set<string>();
+  readonly #cache: ReplayCache;
+  readonly #onRpcPacket: RoomDataOptions['onRpcPacket'];
+
+  constructor(options: RoomDataOptions) {
+    this.#cache = new ReplayCache({ ...replay, now: options.now });
+    this.#onRpcPacket = options.onRpcPacket;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Adds a member, which gets the reliable packets of the last two seconds before anything newer. */
+  join(member: DataMember): void {
+    this.#entries.set(member.identity.participantSid, { member, lastReliableSequence: 0 });
+    for (const packet of this.#cache.recent()) {
+      this.#replay(member, packet);
+    }
+  }
+
+  leave(participantSid: string): void {
+    this.#entries.delete(participantSid);
+  }
+
+  /** Last reliable sequence received from this participant; 0 = none. */
+  lastReliableSequence(participantSid: string): number {
+    return this.#entries.get(participantSid)?.lastReliableSequence ?? 0;
+  }
+
+  /** A message of a participant on one of the two well-known channels. */
+  receive(senderSid: string, kind: DataKind, bytes: Uint8Array): void {
+    const entry = this.#entries.get(senderSid);
+    if (entry === undefined || !entry.member.canPublishData || bytes.byteLength > maxDataPacketBytes) {
+      return;
+    }
+    const packet = decodeDataPacket(bytes);
+    const sender = entry.member.identity;
+    if (packet === undefined || !mayCarry(sender, packet) || isDuplicate(entry, packet, kind)) {
+      return;
+    }
+    stamp(packet, sender, kind);
+    const requestId = rpcRequestIdOf(packet);
+    if (requestId !== undefined && this.#intercepted.has(requestId)) {
+      this.#onRpcPacket(sender, packet.toBinary());
+      return;
+    }
+    this.#fanOut(packet, kind, senderSid);
+  }
+
+  /** A message on a channel of the application's own goes to all others as a user packet. */
+  receiveUnlabelled(senderSid: string, bytes: Uint8Array): void {
+    const entry = this.#entries.get(senderSid);
+    if (entry === undefined || !entry.member.canPublishData || bytes.byteLength > maxDataPacketBytes) {
+      return;
+    }
+    const packet = new DataPacket({ value: { case: 'user', value: new UserPacket({ payload: bytes }) } });
+    stamp(packet, entry.member.identity, 'reliable');
+    this.#fanOut(packet, 'reliable', senderSid);
+  }
+
+  /** A packet of the server's own. @param recipients participant sids; empty = everybody. */
+  sendFromServer(bytes: Uint8Array, kind: DataKind, recipients: readonly string[]): void {
+    const packet = decodeDataPacket(bytes);
+    if (packet === undefined) {
+      return;
+    }
+    packet.kind = kind === 'reliable' ? DataPacket_Kind.RELIABLE : DataPacket_Kind.LOSSY;
+    const only = recipients.length === 0 ? undefined : new Set(recipients);
+    this.#deliver(packet, kind, (recipient) => only === undefined || only.has(recipient.participantSid));
+  }
+
+  /** While active, ack and response of this call go to the host instead of to participants. */
+  intercept(requestId: string, active: boolean): void {
+    if (!active) {
+      this.#intercepted.delete(requestId);
+    } else if (this.#intercepted.size < maxInterceptedCalls) {
+      this.#intercepted.add(requestId);
+    }
+  }
+
+  /** Sends again what this participant has not seen of each publisher, as far as it is still kept. Receivers drop doubles. */
+  replayAfter(participantSid: string, states: readonly { publisherSid: string; sequence: number }[]): void {
+    const entry = this.#entries.get(participantSid);
+    if (entry === undefined) {
+      return;
+    }
+    const seen = new Map(states.map((state) => [state.publisherSid, state.sequence]));
+    for (const packet of this.#cache.recent()) {
+      const last = seen.get(packet.senderSid);
+      if (last !== undefined && packet.sequence > last) {
+        this.#replay(entry.member, packet);
+      }
+    }
+  }
+
+  #fanOut(packet: DataPacket, kind: DataKind, senderSid: string): void {
+    const destinations = destinationsOf(packet);
+    const isMetrics = packet.value.case === 'metrics';
+    this.#deliver(
+      packet,
+      kind,
+      (recipient) => {
+        if (recipient.participantSid === senderSid || (isMetrics && recipient.canSubscribeMetrics !== true)) {
+          return false;
+        }
+        return (
+          destinations === undefined ||
+          destinations.has(recipient.identity) ||
+          destinations.has(recipient.participantSid)
+        );
+      },
+      senderSid,
+    );
+  }
+
+  #deliver(packet: DataPacket, kind: DataKind, accepts: (recipient: LegIdentity) => boolean, senderSid = ''): void {
+    const bytes = packet.toBinary();
+    for (const { member } of this.#entries.values()) {
+      if (accepts(member.identity)) {
+        member.deliver(kind, bytes);
+      }
+    }
+    if (kind === 'reliable') {
+      this.#cache.add({ bytes, senderSid, sequence: packet.sequence, accepts });
+    }
+  }
+
+  #replay(member: DataMember, packet: CachedPacket): void {
+    if (packet.accepts(member.identity)) {
+      member.deliver('reliable', packet.bytes);
+    }
+  }
+}
+
+/** Senders number reliable packets and send them again after a resume. */
+function isDuplicate(entry: Entry, packet: DataPacket, kind: DataKind): boolean {
+  if (kind !== 'reliable' || packet.sequence === 0) {
+    return false;
+  }
+  if (packet.sequence <= entry.lastReliableSequence) {
+    return true;
+  }
+  entry.lastReliableSequence = packet.sequence;
+  return false;
+}

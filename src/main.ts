@@ -1,0 +1,137 @@
+/** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { roomCommand } from './cli/room.ts';
+import { tokenCommand } from './cli/token.ts';
+import { badConfig } from './config/errors.ts';
+import { loadConfig } from './config/load.ts';
+import type { Config } from './config/options.ts';
+import { configHelp } from './config/reference.ts';
+import { PlenumError } from './lib/errors.ts';
+import { createLog } from './observe/log.ts';
+import { startAll, type RunningServer } from './roles/all.ts';
+import { developmentBanner, developmentDefaults } from './roles/development.ts';
+
+const exitFailed = 1;
+const exitBadUse = 2;
+const shutdownDeadlineMs = 10_000;
+
+type ServerFlags = { config?: string; configBody?: string; port?: number; bind?: string[]; nodeIp?: string[] };
+
+async function main(): Promise<void> {
+  const program = new Command('plenum')
+    .description('Real-time video for your own product. LiveKit apps point at it unchanged.')
+    .exitOverride()
+    .showHelpAfterError('(run with --help for all options)');
+  for (const command of [devCommand(), startCommand(), tokenCommand(process.env, process.stdout), roomCommand(process.env, process.stdout)]) {
+    program.addCommand(command.exitOverride());
+  }
+  addLauncherCommands(program);
+  await program.parseAsync();
+}
+
+function devCommand(): Command {
+  return withServerFlags(new Command('dev'))
+    .description('run everything on this machine with known keys, for development')
+    .addHelpText('after', '\nExample:\n  ./plenum dev --port 7900 --bind 0.0.0.0\n')
+    .action(async (flags: ServerFlags) => {
+      const config = readConfig(flags, developmentDefaults);
+      await serve(config, (server) => process.stdout.write(developmentBanner(config, server.port)));
+    });
+}
+
+function startCommand(): Command {
+  return withServerFlags(new Command('start'))
+    .description('run one role of a server with a config file')
+    .addOption(new Option('--role <role>', 'what this process does').choices(['all']).default('all'))
+    .addHelpText('after', `\nExample:\n  ./plenum start --role all --config plenum.yaml\n\nOptions of the config file:\n${configHelp()}\n`)
+    .action(async (flags: ServerFlags) => {
+      await serve(readConfig(flags, {}), () => undefined);
+    });
+}
+
+function withServerFlags(command: Command): Command {
+  return command
+    .option('--config <file>', 'YAML file with options')
+    .option('--config-body <yaml>', 'options as YAML text (or LIVEKIT_CONFIG)')
+    .option('--port <number>', 'HTTP and WebSocket port', parsePort)
+    .option('--bind <address...>', 'address to listen on, 0.0.0.0 for all')
+    .option('--node-ip <address...>', 'address that clients send media to');
+}
+
+/** The launcher runs these before it comes here; they stand here so that `--help` shows them. */
+function addLauncherCommands(program: Command): void {
+  program.addCommand(new Command('test').description('set up everything and run all checks and tests'));
+  program.addCommand(new Command('check').description('format, lint, types and the other checks that run no server'));
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('It must be a number from 0 to 65535 (0 = any free port).');
+  }
+  return port;
+}
+
+function readConfig(flags: ServerFlags, defaults: Record<string, unknown>): Config {
+  const yaml = flags.config === undefined ? (flags.configBody ?? process.env.LIVEKIT_CONFIG) : readConfigFile(flags.config);
+  const overrides = {
+    ...(flags.port === undefined ? {} : { port: flags.port }),
+    ...(flags.bind === undefined ? {} : { bind_addresses: flags.bind }),
+    ...(flags.nodeIp === undefined ? {} : { rtc: { node_ip: flags.nodeIp } }),
+  };
+  return loadConfig({ defaults, ...(yaml === undefined ? {} : { yaml }), env: process.env, overrides });
+}
+
+function readConfigFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw badConfig([`the file ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+}
+
+/** Runs until a signal: the first one ends in order, a second one or SIGQUIT at once. */
+async function serve(config: Config, announce: (server: RunningServer) => void): Promise<void> {
+  const log = createLog(config.logging);
+  const server = await startAll({ config, log });
+  announce(server);
+  const signal = await firstSignal();
+  log.info({ signal }, 'stopping');
+  const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
+  for (const again of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+    process.on(again, () => process.exit(exitFailed));
+  }
+  if (signal === 'SIGQUIT') {
+    process.exit(exitFailed);
+  }
+  await server.close();
+  clearTimeout(abort);
+  log.info('stopped');
+}
+
+async function firstSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const signals = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
+  for (const signal of signals) {
+    process.once(signal, resolve);
+  }
+  const signal = await promise;
+  for (const other of signals) {
+    process.off(other, resolve);
+  }
+  return signal;
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : exitBadUse;
+  } else if (error instanceof PlenumError) {
+    process.stderr.write(`plenum: ${error.message}\n`);
+    process.exitCode = error.reason === 'bad-config' ? exitBadUse : exitFailed;
+  } else {
+    throw error;
+  }
+}

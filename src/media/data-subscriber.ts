@@ -1,0 +1,260 @@
+import { EventEmitter } from 'node:events';
+import type { types } from 'mediasoup';
+import type { Logger } from '../observe/log.ts';
+import type { DataBus } from './data-bus.ts';
+import { encodeOpen, parseDcep, ppidDcep, type ChannelReliability } from './dcep.ts';
+import { dictateStreamIds, type StreamIdDictate } from './dictate-stream-ids.ts';
+import { mediaClosed } from './errors.ts';
+import { dataChannelLabels, maxMessageBytes, type DataChannelLabel, type MediaCloseReason } from './media-types.ts';
+import { OutgoingStream, type StreamCounters } from './outgoing-stream.ts';
+
+/** Why reliable delivery to this subscriber ended; its transport should be closed. */
+export type StuckReason = 'queue-full' | 'send-buffer-full' | 'association-closed';
+
+export type DataSubscriberEvents = {
+  /** The client has the channel. */
+  open: [label: DataChannelLabel];
+  /** Reliable data can no longer be delivered without loss. Emitted once. */
+  stuck: [reason: StuckReason];
+  close: [reason: MediaCloseReason];
+};
+
+type Delivery = { streamId: number; reliability: ChannelReliability; consumer: Pick<types.DataConsumerOptions, 'ordered' | 'maxPacketLifeTime'> };
+
+/**
+ * Stream ids are odd: the client is the DTLS client, which numbers its own channels evenly (RFC 8832 section 6).
+ * With a lifetime the worker's SCTP stack also sets zero retransmits, as LiveKit's lossy channels have: a message that
+ * was not put on the wire within 100 ms, or got lost, is gone.
+ */
+const deliveries: Record<DataChannelLabel, Delivery> = {
+  _reliable: { streamId: 1, reliability: 'reliable-ordered', consumer: { ordered: true } },
+  _lossy: { streamId: 3, reliability: 'no-retransmits-unordered', consumer: { ordered: false, maxPacketLifeTime: 100 } },
+  _data_track: { streamId: 5, reliability: 'no-retransmits-unordered', consumer: { ordered: false, maxPacketLifeTime: 100 } },
+};
+
+const openRetryMs = 250;
+const openRetryMaxMs = 2000;
+
+type Channel = { label: DataChannelLabel; stream: OutgoingStream; consumer: types.DataConsumer; acks: types.DataConsumer; open: boolean };
+
+export type DataSubscriberOptions = { transport: types.WebRtcTransport; bus: DataBus; reliableQueueBytes: number; log: Logger };
+
+/** The server's channels to one subscriber. */
+export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
+  readonly #transport: types.WebRtcTransport;
+  readonly #bus: DataBus;
+  readonly #log: Logger;
+  readonly #streams: ReadonlyMap<DataChannelLabel, OutgoingStream>;
+  readonly #channels = new Map<DataChannelLabel, Channel>();
+  #subchannel = 0;
+  #started: Promise<void> | undefined;
+  #stuck = false;
+  #closeReason: MediaCloseReason | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: DataSubscriberOptions) {
+    super();
+    this.#transport = options.transport;
+    this.#bus = options.bus;
+    this.#log = options.log;
+    this.#streams = new Map(dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]));
+  }
+
+  get closed(): boolean {
+    return this.#closeReason !== undefined;
+  }
+
+  isOpen(label: DataChannelLabel): boolean {
+    return this.#channels.get(label)?.open ?? false;
+  }
+
+  counters(label: DataChannelLabel): StreamCounters {
+    return this.#stream(label).counters;
+  }
+
+  /** Makes the channels; they open when SCTP is up. Reliable messages sent before are kept. */
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  /**
+   * Never fails: without a path, reliable messages wait (`stuck` at the bound) and lossy ones are dropped. The payload
+   * must not be changed afterwards; sending the same object to several subscribers in a row costs one message.
+   */
+  send(label: DataChannelLabel, payload: Uint8Array): void {
+    if (payload.byteLength > maxMessageBytes) {
+      this.#bus.refuseOversized(payload.byteLength);
+      return;
+    }
+    if (this.#closeReason === undefined && !this.#stuck && this.#stream(label).admit(payload)) {
+      this.#bus.add(label, payload, this.#subchannel);
+    }
+  }
+
+  parentClosed(reason: MediaCloseReason): void {
+    if (this.#closeReason !== undefined) {
+      return;
+    }
+    this.#closeReason = reason;
+    clearTimeout(this.#retryTimer);
+    if (this.#subchannel !== 0) {
+      this.#bus.leave(this.#subchannel);
+    }
+    for (const stream of this.#streams.values()) {
+      stream.end();
+    }
+    this.#closeAcks();
+    this.emit('close', reason);
+  }
+
+  async #start(): Promise<void> {
+    const dictate = dictateStreamIds(this.#transport);
+    const acks = await Promise.all(dataChannelLabels.map((label) => this.#receiveAcks(label)));
+    if (this.#closeReason !== undefined) {
+      throw mediaClosed('the transport');
+    }
+    // From `join` to the three requests there must be no await, see there.
+    const { subchannel, subchannels } = this.#bus.join();
+    this.#subchannel = subchannel;
+    const channels = await Promise.all(
+      dataChannelLabels.map((label, index) => this.#createChannel({ label, dictate, subchannels, acks: acks[index] })),
+    );
+    if (this.#closeReason !== undefined) {
+      this.#closeAcks();
+      throw mediaClosed('the transport');
+    }
+    for (const channel of channels) {
+      this.#channels.set(channel.label, channel);
+    }
+    this.#transport.on('sctpstatechange', (state) => this.#sctpState(state));
+    this.#sctpState(this.#transport.sctpState);
+  }
+
+  /** The client acknowledges each channel on its stream id; without a producer there the worker would not pass it on. */
+  async #receiveAcks(label: DataChannelLabel): Promise<types.DataConsumer> {
+    const producer = await this.#transport.produceData({ sctpStreamParameters: { streamId: deliveries[label].streamId, ordered: true }, label });
+    const acks = await this.#bus.direct.consumeData({ dataProducerId: producer.id });
+    acks.on('message', (message, ppid) => {
+      if (ppid !== ppidDcep || parseDcep(message).kind === 'ack') {
+        this.#opened(label);
+      }
+    });
+    return acks;
+  }
+
+  async #createChannel(options: {
+    label: DataChannelLabel;
+    dictate: StreamIdDictate;
+    subchannels: number[];
+    acks: types.DataConsumer | undefined;
+  }): Promise<Channel> {
+    const { label, acks } = options;
+    if (acks === undefined) {
+      throw mediaClosed('the transport');
+    }
+    const consumer = await options.dictate.consumeData(deliveries[label].streamId, {
+      dataProducerId: this.#bus.producerId(label),
+      subchannels: options.subchannels,
+      ...deliveries[label].consumer,
+    });
+    const stream = this.#stream(label);
+    consumer.on('bufferedamountlow', () => stream.bufferedAmountLow());
+    consumer.on('sctpsendbufferfull', () => {
+      stream.countDropped();
+      if (label === '_reliable') {
+        this.#becomeStuck('send-buffer-full');
+      }
+    });
+    return { label, stream, consumer, acks, open: false };
+  }
+
+  #createStream(label: DataChannelLabel, reliableQueueBytes: number): OutgoingStream {
+    return new OutgoingStream({
+      now: () => performance.now(),
+      policy: label === '_reliable' ? { kind: 'queue', maxQueueBytes: reliableQueueBytes } : { kind: 'drop' },
+      port: {
+        send: (payload) => {
+          this.#bus.flush();
+          this.#bus.add(label, payload, this.#subchannel);
+        },
+        bufferedAmount: async () => {
+          this.#bus.flush();
+          const channel = this.#channels.get(label);
+          if (channel === undefined) {
+            throw mediaClosed('the channel');
+          }
+          return channel.consumer.getBufferedAmount();
+        },
+      },
+      onStuck: () => this.#becomeStuck('queue-full'),
+    });
+  }
+
+  #sctpState(state: types.SctpState | undefined): void {
+    if (state === 'connected') {
+      this.#offerChannels(openRetryMs);
+    } else if (state === 'failed' || state === 'closed') {
+      this.#becomeStuck('association-closed');
+    }
+  }
+
+  /**
+   * The engine allows one consumer per stream id, so OPEN travels with the reliability of its channel: on a lossy one it
+   * is sent again until the client acknowledges. Clients ignore an OPEN for a channel that they have.
+   */
+  #offerChannels(retryMs: number): void {
+    clearTimeout(this.#retryTimer);
+    const waiting = [...this.#channels.values()].filter((channel) => !channel.open);
+    if (this.#closeReason !== undefined || this.#stuck || waiting.length === 0) {
+      return;
+    }
+    for (const channel of waiting) {
+      const { reliability } = deliveries[channel.label];
+      if (reliability === 'no-retransmits-unordered' || retryMs === openRetryMs) {
+        channel.consumer.send(encodeOpen(channel.label, reliability), ppidDcep).catch((error: unknown) => {
+          this.#log.debug({ err: error, label: channel.label }, 'a data channel could not be offered yet');
+        });
+      }
+    }
+    this.#retryTimer = setTimeout(() => this.#offerChannels(Math.min(retryMs * 2, openRetryMaxMs)), retryMs);
+    this.#retryTimer.unref();
+  }
+
+  #opened(label: DataChannelLabel): void {
+    const channel = this.#channels.get(label);
+    if (channel === undefined || channel.open || this.#closeReason !== undefined) {
+      return;
+    }
+    channel.open = true;
+    // Only this end is closed: a producer's end would reset the stream, and with it the client's channel.
+    channel.acks.close();
+    channel.stream.open();
+    this.emit('open', label);
+  }
+
+  #becomeStuck(reason: StuckReason): void {
+    if (this.#stuck || this.#closeReason !== undefined) {
+      return;
+    }
+    this.#stuck = true;
+    for (const stream of this.#streams.values()) {
+      stream.end();
+    }
+    this.emit('stuck', reason);
+  }
+
+  #closeAcks(): void {
+    for (const channel of this.#channels.values()) {
+      channel.acks.close();
+    }
+  }
+
+  #stream(label: DataChannelLabel): OutgoingStream {
+    const stream = this.#streams.get(label);
+    if (stream === undefined) {
+      throw mediaClosed(`the channel ${label}`);
+    }
+    return stream;
+  }
+}

@@ -1,0 +1,40 @@
+import { setLogEventListeners } from 'mediasoup';
+import type { Logger } from '../observe/log.ts';
+
+const linesPerSecond = 20;
+
+/**
+ * Sends the engine's warnings and errors to our log. Some of them can be provoked by a client, packet by packet, so only
+ * some lines a second are written and the rest is counted. The engine has one set of listeners for the whole process.
+ */
+export function passEngineLogs(log: Logger): void {
+  let secondStartedAtMs = performance.now();
+  let lines = 0;
+  let suppressed = 0;
+  const mayWrite = (): boolean => {
+    const nowMs = performance.now();
+    if (nowMs - secondStartedAtMs >= 1000) {
+      if (suppressed > 0) {
+        log.warn({ suppressed }, 'lines of the media engine were left out');
+      }
+      secondStartedAtMs = nowMs;
+      lines = 0;
+      suppressed = 0;
+    }
+    lines += 1;
+    suppressed += lines > linesPerSecond ? 1 : 0;
+    return lines <= linesPerSecond;
+  };
+  setLogEventListeners({
+    onwarn: (namespace, message) => {
+      if (mayWrite()) {
+        log.warn({ namespace }, message);
+      }
+    },
+    onerror: (namespace, message, error) => {
+      if (mayWrite()) {
+        log.error({ namespace, ...(error === undefined ? {} : { err: error }) }, message);
+      }
+    },
+  });
+}

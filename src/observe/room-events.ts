@@ -1,0 +1,73 @@
+/** One place for what happens to rooms: each event becomes a log line, a metric and a webhook, so that they cannot drift. */
+import { TrackType, WebhookEvent } from '@livekit/protocol';
+import type { Logger } from './log.ts';
+import type { MetricTrackKind, RoomMetrics } from './call-metrics.ts';
+
+export type RoomEventsOptions = {
+  log: Logger;
+  metrics: RoomMetrics;
+  webhooks: { publish(event: Uint8Array): void };
+  /** Unix milliseconds. */
+  now: () => number;
+};
+
+export class RoomEvents {
+  readonly #options: RoomEventsOptions;
+
+  constructor(options: RoomEventsOptions) {
+    this.#options = options;
+  }
+
+  /** @param bytes protobuf `WebhookEvent` */
+  publish(bytes: Uint8Array): void {
+    const event = WebhookEvent.fromBinary(bytes);
+    this.#count(event);
+    const fields = {
+      room: event.room?.name,
+      ...(event.participant === undefined
+        ? {}
+        : { participant: event.participant.identity, participantSid: event.participant.sid }),
+      ...(event.track === undefined ? {} : { track: event.track.sid }),
+    };
+    // Tracks come and go many times in a call; a line at info is for a step in the life of a room or a participant.
+    this.#options.log[event.track === undefined ? 'info' : 'debug'](fields, event.event.replaceAll('_', ' '));
+    this.#options.webhooks.publish(bytes);
+  }
+
+  #count(event: WebhookEvent): void {
+    const { metrics } = this.#options;
+    switch (event.event) {
+      case 'room_started':
+        return metrics.roomOpened();
+      case 'room_finished':
+        return metrics.roomClosed(this.#secondsSince(event.room?.creationTimeMs));
+      case 'participant_joined':
+        metrics.participantJoined();
+        return metrics.joinReached('rtc_connected');
+      case 'participant_left':
+        return metrics.participantLeft(17, this.#secondsSince(event.participant?.joinedAtMs) * 1000);
+      case 'track_published':
+        return metrics.trackPublished(trackKind(event.track?.type));
+      case 'track_unpublished':
+        return metrics.trackUnpublished(trackKind(event.track?.type));
+      default:
+    }
+  }
+
+  #secondsSince(startedAtMs: bigint | undefined): number {
+    return startedAtMs === undefined || startedAtMs === 0n
+      ? 0
+      : Math.max(0, (this.#options.now() - Number(startedAtMs)) / 1000);
+  }
+}
+
+function trackKind(type: TrackType | undefined): MetricTrackKind {
+  switch (type) {
+    case TrackType.VIDEO:
+      return 'video';
+    case TrackType.DATA:
+      return 'data';
+    default:
+      return 'audio';
+  }
+}

@@ -1,0 +1,56 @@
+/** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
+import type { ConnectionId } from '../protocol/ids.ts';
+import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
+import type { LogLevel } from '../lib/errors.ts';
+
+/**
+ * Request ids of commands are unique in one host: the shell numbers them anew,
+ * because two gateways may use the same number.
+ */
+export type RoomEvent =
+  | { kind: 'gateway'; message: GatewayToHost }
+  | { kind: 'leg'; message: LegToHost }
+  /** The node of all the room's legs is gone. */
+  | { kind: 'legsLost' }
+  /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
+  | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
+  /** Time has passed; due timers fire. Any other event fires them too. */
+  | { kind: 'deadline' };
+
+/** Everything that a refresh token states; the shell signs it. */
+export type RefreshToken = {
+  roomName: string;
+  identity: string;
+  name: string;
+  metadata: string;
+  attributes: Record<string, string>;
+  kind: number;
+  kindDetails: number[];
+  grants: VideoGrants;
+  roomConfiguration?: Uint8Array;
+  apiKey: string;
+  /** When the original token ends, Unix seconds; a refresh token lives at least ten minutes. */
+  tokenExpiresAtS: number;
+};
+
+export type RoomCloseReason =
+  /** Nobody joined within `empty_timeout`, or the last participant left `departure_timeout` ago. */
+  | 'idle'
+  | 'deleted'
+  | 'shutdown'
+  /** The room's own code failed; nothing of it can be trusted any more. */
+  | 'internal';
+
+export type RoomEffect =
+  | { kind: 'toGateway'; message: HostToGateway }
+  | { kind: 'toLeg'; message: HostToLeg }
+  /** Protobuf `WebhookEvent`. */
+  | { kind: 'webhook'; event: Uint8Array }
+  /** Protobuf `Room`, for the directory. */
+  | { kind: 'publishRoom'; room: Uint8Array }
+  /** Sign and send as `refresh_token` to this socket. */
+  | { kind: 'refreshToken'; connectionId: ConnectionId; token: RefreshToken }
+  | { kind: 'log'; level: LogLevel; message: string; fields: Record<string, string | number> }
+  /** The last effect of a room. */
+  | { kind: 'closed'; reason: RoomCloseReason };

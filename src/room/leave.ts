@@ -1,0 +1,132 @@
+/** Ends of sessions. */
+import {
+  LeaveRequest,
+  LeaveRequest_Action,
+  ParticipantInfo_State,
+  type DisconnectReason,
+} from '@livekit/protocol';
+import type { ConnectionId } from '../protocol/ids.ts';
+import { leaveRules, socketClose, type LeaveCause } from './close-reason.ts';
+import { scheduleEmptyRoom } from './lifetime.ts';
+import type { Participant } from './participant.ts';
+import { endTrack } from './publishing.ts';
+import { speakerSilenced } from './quality-reports.ts';
+import type { RoomState } from './room-state.ts';
+import { failRpcsOf } from './rpc.ts';
+import { dropSubscriber } from './subscriptions.ts';
+import { countersChanged, participantLeft } from './updates.ts';
+import { participantWebhook } from './webhooks.ts';
+import { encodeSignal } from './wire.ts';
+
+export function encodeLeave(reason: DisconnectReason, action: LeaveRequest_Action): Uint8Array {
+  // Clients up to protocol 12 read `canReconnect` only.
+  const canReconnect = action !== LeaveRequest_Action.DISCONNECT;
+  return encodeSignal({ case: 'leave', value: new LeaveRequest({ reason, action, canReconnect }) });
+}
+
+/** @param stated the client's own reason, in place of the cause's */
+export function removeParticipant(room: RoomState, participant: Participant, cause: LeaveCause, stated?: DisconnectReason): void {
+  if (participant.isGone) {
+    return;
+  }
+  const rule = leaveRules[cause];
+  const wasActive = participant.isActive;
+  closeSockets(room, participant, rule.action === undefined ? undefined : encodeLeave(rule.reason, rule.action));
+  // The tracks end while their publisher is still a member, so that listeners learn of its silence.
+  for (const track of participant.tracks.values()) {
+    endTrack(room, track);
+  }
+  speakerSilenced(room, participant.sid);
+  dropSubscriber(room, participant);
+  participant.queued.length = 0;
+  participant.state = ParticipantInfo_State.DISCONNECTED;
+  participant.disconnectReason = stated ?? rule.reason;
+  participant.touch();
+  forget(room, participant);
+  room.outbox.toLeg({ kind: 'close', leg: participant.sid, reason: rule.legReason });
+  participantWebhook(room, wasActive ? 'participant_left' : 'participant_connection_aborted', participant);
+  participantLeft(room, participant, cause === 'duplicate-identity');
+  failRpcsOf(room, participant);
+  room.roomChange = participant.grants.recorder ? 'metadata' : room.roomChange;
+  countersChanged(room);
+  scheduleEmptyRoom(room);
+}
+
+function forget(room: RoomState, participant: Participant): void {
+  room.participants.delete(participant.sid);
+  if (room.identities.get(participant.identity) === participant) {
+    room.identities.delete(participant.identity);
+  }
+  room.dirtyLegs.delete(participant);
+  for (const timer of ['join', 'media', 'resumeAnswer', 'refresh', 'fakeSpeaker']) {
+    room.timers.clear(`${timer}:${participant.sid}`);
+  }
+}
+
+/** Says the last word on the socket, if there is one, and lets go of it. */
+function closeSockets(room: RoomState, participant: Participant, leave: Uint8Array | undefined): void {
+  const { connectionId, resuming } = participant;
+  if (connectionId !== undefined) {
+    if (leave !== undefined) {
+      room.outbox.toGateway({ kind: 'send', connectionIds: [connectionId], message: leave });
+    }
+    closeSocket(room, connectionId, socketClose.left);
+  }
+  if (resuming !== undefined) {
+    if (leave === undefined) {
+      room.outbox.toGateway({ kind: 'refused', connectionId: resuming, status: 503, body: 'session ended' });
+    } else {
+      refuseWithLeave(room, resuming, leave);
+    }
+    room.connections.delete(resuming);
+  }
+  participant.connectionId = undefined;
+  participant.resuming = undefined;
+}
+
+export function closeSocket(room: RoomState, connectionId: ConnectionId, how: { code: number; reason: string }): void {
+  room.connections.delete(connectionId);
+  room.outbox.toGateway({ kind: 'closeSocket', connectionId, code: how.code, reason: how.reason });
+}
+
+/** A `leave` as the first and only message. */
+export function refuseWithLeave(room: RoomState, connectionId: ConnectionId, leave: Uint8Array): void {
+  room.outbox.toGateway({ kind: 'accepted', connectionId, message: leave });
+  room.outbox.toGateway({ kind: 'closeSocket', connectionId, ...socketClose.left });
+}
+
+/** The socket is gone. Media that works keeps the participant in the room; without it nothing does. */
+export function socketLost(room: RoomState, participant: Participant): void {
+  participant.connectionId = undefined;
+  participant.detachedAtMs = room.nowMs;
+  if (!participant.isActive) {
+    removeParticipant(room, participant, 'signal-lost');
+  }
+}
+
+/** The media connection is gone: the client is asked to resume, and has some seconds to do so. */
+export function mediaLost(room: RoomState, participant: Participant): void {
+  if (!participant.isActive) {
+    removeParticipant(room, participant, 'media-failed');
+    return;
+  }
+  if (participant.iceLost) {
+    // Its time is running already, before a resume or after it.
+    return;
+  }
+  participant.iceLost = true;
+  room.timers.set(`media:${participant.sid}`, room.nowMs + room.settings.resumeTimeoutMs);
+  const { connectionId } = participant;
+  if (connectionId === undefined) {
+    return;
+  }
+  // A `leave` that asks for a resume would end the call of a client before protocol 13; the closed socket says enough to it.
+  if (participant.protocol > 12) {
+    const reason = leaveRules['connection-lost'].reason;
+    const message = encodeLeave(reason, LeaveRequest_Action.RESUME);
+    room.outbox.toGateway({ kind: 'send', connectionIds: [connectionId], message });
+  }
+  closeSocket(room, connectionId, socketClose.resume);
+  participant.connectionId = undefined;
+  participant.detachedAtMs = room.nowMs;
+}

@@ -1,0 +1,110 @@
+/** What legs report. Reports of legs that were closed meanwhile are void. */
+import {
+  ParticipantInfo_State,
+  SessionDescription,
+  SubscriptionError,
+  SubscriptionResponse,
+} from '@livekit/protocol';
+import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
+import { causeOfFailure } from './close-reason.ts';
+import { activate } from './join.ts';
+import { mediaLost, removeParticipant } from './leave.ts';
+import type { Participant } from './participant.ts';
+import { applyPublications } from './publishing.ts';
+import { addQualityReports, observeLevels, tellStreamStates } from './quality-reports.ts';
+import { finishResume } from './resume.ts';
+import type { RoomState } from './room-state.ts';
+import { handleRpcPacket } from './rpc.ts';
+import { tellSubscribed } from './subscriptions.ts';
+
+export function handleLeg(room: RoomState, message: LegToHost): void {
+  if (message.kind === 'levels') {
+    observeLevels(room, message.levels);
+    return;
+  }
+  const participant = room.participants.get(message.leg);
+  if (participant !== undefined) {
+    dispatch(room, participant, message);
+  }
+}
+
+function dispatch(room: RoomState, participant: Participant, message: Exclude<LegToHost, { kind: 'levels' }>): void {
+  switch (message.kind) {
+    case 'actual':
+      return applyActual(room, participant, message.actual);
+    case 'offer': {
+      const { id, sdp, midToTrackId } = message;
+      const offer = new SessionDescription({ type: 'offer', id, sdp, midToTrackId });
+      return room.outbox.sendTo(participant, { case: 'offer', value: offer });
+    }
+    case 'answer': {
+      const answer = new SessionDescription({ type: 'answer', id: message.id, sdp: message.sdp });
+      return room.outbox.sendTo(participant, { case: 'answer', value: answer });
+    }
+    case 'resumed':
+      return finishResume(room, participant, message.lastReliableSequence);
+    case 'streamState':
+      return tellStreamStates(room, participant, message.states);
+    case 'quality':
+      return addQualityReports(room, participant, message.reports);
+    case 'rpcPacket':
+      return handleRpcPacket(room, participant, message.packet);
+    case 'failed':
+      return legFailed(room, participant, message.failure, message.detail);
+    case 'closed':
+      // Nobody asked for it: whatever held the leg is gone.
+      return legFailed(room, participant, 'worker-died', 'leg closed');
+  }
+}
+
+function legFailed(room: RoomState, participant: Participant, failure: LegFailure, detail: string): void {
+  room.outbox.push({
+    kind: 'log',
+    level: failure === 'internal' || failure === 'worker-died' ? 'warn' : 'info',
+    message: 'leg failed',
+    fields: { room: room.name, participant: participant.sid, failure, detail },
+  });
+  const cause = causeOfFailure(failure);
+  if (cause === undefined) {
+    mediaLost(room, participant);
+  } else {
+    removeParticipant(room, participant, cause);
+  }
+}
+
+function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
+  const primary = participant.subscriberPrimary ? actual.subscriber : actual.publisher;
+  if (primary === 'connected' && participant.state === ParticipantInfo_State.JOINED) {
+    activate(room, participant);
+  }
+  const isBroken = [actual.publisher, actual.subscriber].some((state) => state === 'failed' || state === 'disconnected');
+  if (participant.iceLost && !isBroken && primary === 'connected') {
+    participant.iceLost = false;
+    room.timers.clear(`media:${participant.sid}`);
+  }
+  applyPublications(room, participant, actual.publications);
+  for (const subscription of actual.subscriptions) {
+    applySubscription(room, participant, subscription);
+  }
+}
+
+function applySubscription(room: RoomState, subscriber: Participant, actual: ActualSubscription): void {
+  const subscription = subscriber.subscriptions.get(actual.trackSid);
+  const track = room.tracks.get(actual.trackSid);
+  // A report about a former producer of the track says nothing about this one.
+  if (subscription?.wanted?.producerId !== actual.producerId || track === undefined) {
+    return;
+  }
+  if (actual.state === 'codec-unsupported' && subscription.refusedProducerId !== actual.producerId) {
+    subscription.refusedProducerId = actual.producerId;
+    room.dirtyLegs.add(subscriber);
+    room.outbox.sendTo(subscriber, {
+      case: 'subscriptionResponse',
+      value: new SubscriptionResponse({ trackSid: track.sid, err: SubscriptionError.SE_CODEC_UNSUPPORTED }),
+    });
+  }
+  subscription.bound = actual.state === 'bound';
+  if (subscription.bound && !subscriber.hidden) {
+    tellSubscribed(room, track);
+  }
+}

@@ -1,0 +1,146 @@
+/** The facts of one room and the collectors of one step; the functions beside it work on this. */
+import { Codec, Room as RoomMessage, TimedVersion } from '@livekit/protocol';
+import type { ConnectionId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
+import { roomSid } from '../protocol/ids.ts';
+import { Speakers } from '../quality/speakers.ts';
+import type { RoomCloseReason } from './events.ts';
+import { Outbox } from './outbox.ts';
+import type { Participant } from './participant.ts';
+import { bareName, type Track } from './track.ts';
+import type { PendingRpc } from './rpc.ts';
+import type { RoomSettings } from './settings.ts';
+import { Timers } from './timers.ts';
+import { UpdateQueue } from './update-queue.ts';
+
+/** A participant that left, kept as long as somebody may come back who missed it. */
+export type Departure = { atMs: number; identity: string; info: Uint8Array };
+
+export type RoomStateOptions = {
+  name: string;
+  settings: RoomSettings;
+  random: RandomSuffix;
+  nowMs: number;
+};
+
+export class RoomState {
+  readonly name: string;
+  readonly sid: RoomSid;
+  readonly settings: RoomSettings;
+  readonly random: RandomSuffix;
+  readonly createdAtMs: number;
+  /** Ends frames that the server injects into end-to-end encrypted tracks. */
+  readonly sifTrailer: Uint8Array<ArrayBuffer>;
+
+  emptyTimeoutS: number;
+  departureTimeoutS: number;
+  maxParticipants: number;
+  metadata = '';
+  nowMs: number;
+  /** Somebody who is not a helper has joined. */
+  wasJoined = false;
+  closed: RoomCloseReason | undefined;
+
+  readonly participants = new Map<ParticipantSid, Participant>();
+  readonly identities = new Map<string, Participant>();
+  readonly connections = new Map<ConnectionId, Participant>();
+  /** Public tracks, in the order in which they became public. */
+  readonly tracks = new Map<TrackSid, Track>();
+  readonly rpcs = new Map<string, PendingRpc>();
+  readonly nonces = new Map<string, number>();
+  departures: Departure[] = [];
+  readonly speakers: Speakers<ParticipantSid>;
+
+  readonly timers = new Timers();
+  readonly outbox = new Outbox();
+  readonly updates = new UpdateQueue();
+  /** Legs whose wanted state may have changed in this step. */
+  readonly dirtyLegs = new Set<Participant>();
+  /** Tracks whose wanted layers may have changed in this step. */
+  readonly dirtyDynacast = new Set<Track>();
+  /** `metadata` is told at once, `counters` within five seconds. */
+  roomChange: 'none' | 'counters' | 'metadata' = 'none';
+  toldRoom: Uint8Array | undefined;
+  #ticks = 0;
+
+  constructor(options: RoomStateOptions) {
+    const { settings } = options;
+    this.name = options.name;
+    this.settings = settings;
+    this.random = options.random;
+    this.sid = roomSid(options.random());
+    this.sifTrailer = Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
+    this.createdAtMs = options.nowMs;
+    this.nowMs = options.nowMs;
+    this.emptyTimeoutS = settings.emptyTimeoutS;
+    this.departureTimeoutS = settings.departureTimeoutS;
+    this.maxParticipants = settings.maxParticipants;
+    this.speakers = new Speakers({
+      activeLevelDbov: settings.activeLevelDbov,
+      minPercentile: settings.minPercentile,
+      intervalMs: settings.speakerIntervalMs,
+      smoothIntervals: settings.smoothIntervals,
+    });
+  }
+
+  /** Participants that count: neither hidden nor helpers. */
+  countParticipants(): number {
+    let count = 0;
+    for (const participant of this.participants.values()) {
+      count += participant.hidden || participant.isDependent ? 0 : 1;
+    }
+    return count;
+  }
+
+  toMessage(): RoomMessage {
+    let numPublishers = 0;
+    let activeRecording = false;
+    for (const participant of this.participants.values()) {
+      numPublishers += participant.isPublisher && !participant.isDependent ? 1 : 0;
+      activeRecording ||= participant.grants.recorder;
+    }
+    return new RoomMessage({
+      sid: this.sid,
+      name: this.name,
+      emptyTimeout: this.emptyTimeoutS,
+      departureTimeout: this.departureTimeoutS,
+      maxParticipants: this.maxParticipants,
+      creationTime: BigInt(Math.trunc(this.createdAtMs / 1000)),
+      creationTimeMs: BigInt(Math.trunc(this.createdAtMs)),
+      enabledCodecs: toCodecs(this.settings.enabledCodecs),
+      metadata: this.metadata,
+      numParticipants: this.countParticipants(),
+      numPublishers,
+      activeRecording,
+    });
+  }
+
+  /** The same with a version that grows, for messages of which only the newest counts. */
+  toVersionedMessage(): RoomMessage {
+    this.#ticks += 1;
+    const message = this.toMessage();
+    message.version = new TimedVersion({ unixMicro: BigInt(Math.trunc(this.nowMs)) * 1000n, ticks: this.#ticks });
+    return message;
+  }
+
+  markAllLegsDirty(): void {
+    for (const participant of this.participants.values()) {
+      this.dirtyLegs.add(participant);
+    }
+  }
+}
+
+const videoOrder = ['vp8', 'h264'];
+
+/** VP8 first, then H264, other video, then audio: livekit-client takes the first one when its own choice is not enabled. */
+export function toCodecs(enabled: RoomSettings['enabledCodecs']): Codec[] {
+  const rank = (mime: string): number => {
+    if (!mime.startsWith('video/')) {
+      return videoOrder.length + 1;
+    }
+    const index = videoOrder.indexOf(bareName(mime));
+    return index === -1 ? videoOrder.length : index;
+  };
+  return enabled
+    .toSorted((a, b) => rank(a.mime) - rank(b.mime))
+    .map((codec) => new Codec({ mime: codec.mime, fmtpLine: codec.fmtpLine }));
+}

@@ -1,0 +1,71 @@
+/** What a room needs to know of the configuration, in the units that it works with. */
+import type { ParticipantSid } from '../protocol/ids.ts';
+
+export type IceServer = { urls: string[]; username: string; credential: string };
+
+export type RoomSettings = {
+  nodeId: string;
+  region: string;
+  enabledCodecs: { mime: string; fmtpLine: string }[];
+  emptyTimeoutS: number;
+  departureTimeoutS: number;
+  /** 0 = no limit. */
+  maxParticipants: number;
+  enableRemoteUnmute: boolean;
+  fullRoomInWebhooks: boolean;
+  resumeTimeoutMs: number;
+  maxMetadataBytes: number;
+  maxAttributesBytes: number;
+  maxNameLength: number;
+  maxTracksPerParticipant: number;
+  /** Loudness that counts as speaking, in dB below full scale. */
+  activeLevelDbov: number;
+  /** Share of an interval, in percent, that must be that loud. */
+  minPercentile: number;
+  speakerIntervalMs: number;
+  smoothIntervals: number;
+  dynacastPauseDelayMs: number;
+  /** STUN and TURN servers of one participant, with its credentials; computed outside because they hold a secret and a time. */
+  iceServersOf: (participant: ParticipantSid) => IceServer[];
+};
+
+/** The server that Plenum states to be: clients derive what they may do from version and protocol. */
+export const announcedServer = {
+  /** livekit-client publishes VP9 and AV1 as rid simulcast from 1.13.7 on, and refuses RPC below 1.8.0. */
+  version: '1.13.5',
+  protocol: 17,
+  agentProtocol: 1,
+} as const;
+
+export const timing = {
+  pingTimeoutS: 15,
+  pingIntervalS: 5,
+  joinTimeoutMs: 60_000,
+  /** A leg that does not answer `resume` in this time is as good as gone. */
+  resumeAnswerTimeoutMs: 2_000,
+  /** livekit-client gives up a resume whose connections are not up after 15 s. */
+  resumeMediaTimeoutMs: 15_000,
+  refreshTokenIntervalMs: 5 * 60_000,
+  unknownTrackTimeoutMs: 60_000,
+  updateBatchMs: 500,
+  roomUpdateMs: 5_000,
+  connectionQualityMs: 5_000,
+  /** How long before a loss was noticed a client may have missed messages: two ping timeouts. */
+  missedSignalMs: 30_000,
+  rpcAckTimeoutMs: 2_000,
+  rpcDefaultTimeoutMs: 10_000,
+} as const;
+
+export const bound = {
+  pendingTracks: 20,
+  queuedTracks: 20,
+  rememberedCids: 200,
+  unknownWishes: 1_000,
+  declaredCodecs: 4,
+  pendingRpcs: 1_000,
+  rpcPayloadBytes: 15_360,
+  nonces: 256,
+  departures: 5_000,
+  /** From this many participants on, comings and goings of those who publish nothing are told in batches. */
+  largeRoom: 30,
+} as const;

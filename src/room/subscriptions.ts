@@ -1,0 +1,278 @@
+/** Who receives which track: wishes, permissions and settings turned into the wanted state of each leg. */
+import { SubscriptionError, SubscriptionPermissionUpdate, SubscriptionResponse, TrackSubscribed } from '@livekit/protocol';
+import type { TrackSid } from '../protocol/ids.ts';
+import type { WantedSubscription } from '../protocol/leg-messages.ts';
+import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
+import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
+import { maySubscribe } from './permissions.ts';
+import type { RoomState } from './room-state.ts';
+import { bound, timing } from './settings.ts';
+import { toQuality, type Track } from './track.ts';
+
+/** A wish about tracks, from the client or the API. Tracks that nobody knows are waited for, if they are wanted. */
+export function wishTracks(room: RoomState, subscriber: Participant, trackSids: Iterable<string>, subscribe: boolean): void {
+  for (const sid of trackSids) {
+    const track = room.tracks.get(sid as TrackSid);
+    if (track !== undefined) {
+      const subscription = subscriptionTo(subscriber, track);
+      subscription.wish = subscribe;
+      // A new wish is a new chance for a codec that the client refused.
+      subscription.refusedProducerId = undefined;
+    } else if (!subscribe) {
+      forgetUnknownWish(room, subscriber, sid);
+    } else if (!subscriber.unknownWishes.has(sid) && subscriber.unknownWishes.size < bound.unknownWishes) {
+      subscriber.unknownWishes.add(sid);
+      room.timers.set(`wish:${subscriber.sid}:${sid}`, room.nowMs + timing.unknownTrackTimeoutMs);
+    }
+  }
+  room.dirtyLegs.add(subscriber);
+}
+
+/** Nobody published the track within a minute. */
+export function unknownTrackTimedOut(room: RoomState, subscriber: Participant, trackSid: string): void {
+  if (subscriber.unknownWishes.delete(trackSid)) {
+    room.outbox.sendTo(subscriber, {
+      case: 'subscriptionResponse',
+      value: new SubscriptionResponse({ trackSid, err: SubscriptionError.SE_TRACK_NOTFOUND }),
+    });
+  }
+}
+
+export function forgetUnknownWish(room: RoomState, subscriber: Participant, trackSid: string): void {
+  subscriber.unknownWishes.delete(trackSid);
+  room.timers.clear(`wish:${subscriber.sid}:${trackSid}`);
+}
+
+export type SettingsRequest = {
+  disabled: boolean;
+  quality: number;
+  width: number;
+  height: number;
+  fps: number;
+  priority: number;
+};
+
+export function applySettings(room: RoomState, subscriber: Participant, trackSids: string[], request: SettingsRequest): void {
+  const settings: TrackSettings = {
+    disabled: request.disabled || toQuality(request.quality) === undefined,
+    quality: toQuality(request.quality) ?? 0,
+    width: request.width,
+    height: request.height,
+    fps: request.fps,
+    priority: request.priority,
+  };
+  for (const sid of trackSids) {
+    const track = room.tracks.get(sid as TrackSid);
+    if (track !== undefined) {
+      subscriptionTo(subscriber, track).settings = settings;
+      room.dirtyLegs.add(subscriber);
+    }
+  }
+}
+
+/** `sync_state` lists the tracks that the client had disabled; their other settings stay. */
+export function disableTracks(room: RoomState, subscriber: Participant, trackSids: string[]): void {
+  for (const sid of trackSids) {
+    const track = room.tracks.get(sid as TrackSid);
+    if (track !== undefined) {
+      const subscription = subscriptionTo(subscriber, track);
+      const settings = subscription.settings ?? { disabled: true, quality: 2, width: 0, height: 0, fps: 0, priority: 0 };
+      subscription.settings = { ...settings, disabled: true };
+      room.dirtyLegs.add(subscriber);
+    }
+  }
+}
+
+/** A track that became public meets the wishes that waited for it. */
+export function admitTrack(room: RoomState, track: Track): void {
+  for (const subscriber of room.participants.values()) {
+    if (subscriber.unknownWishes.has(track.sid)) {
+      forgetUnknownWish(room, subscriber, track.sid);
+      subscriptionTo(subscriber, track).wish = true;
+    }
+  }
+  room.markAllLegsDirty();
+}
+
+/** The track is no longer public. */
+export function dropTrack(room: RoomState, track: Track): void {
+  for (const subscriber of room.participants.values()) {
+    if (subscriber.subscriptions.delete(track.sid)) {
+      room.dirtyLegs.add(subscriber);
+    }
+  }
+}
+
+/** The subscriber is gone: publishers may switch off what only it watched. */
+export function dropSubscriber(room: RoomState, subscriber: Participant): void {
+  for (const [sid, subscription] of subscriber.subscriptions) {
+    const track = room.tracks.get(sid);
+    if (subscription.wanted !== undefined && track !== undefined) {
+      setDynacastWish(room, subscriber, track, undefined);
+    }
+  }
+  for (const sid of subscriber.unknownWishes) {
+    room.timers.clear(`wish:${subscriber.sid}:${sid}`);
+  }
+  subscriber.subscriptions.clear();
+  subscriber.unknownWishes.clear();
+}
+
+export function subscriptionTo(subscriber: Participant, track: Track): Subscription {
+  let subscription = subscriber.subscriptions.get(track.sid);
+  if (subscription === undefined) {
+    subscription = {
+      wish: undefined,
+      settings: undefined,
+      toldAllowed: true,
+      wanted: undefined,
+      bound: false,
+      refusedProducerId: undefined,
+    };
+    subscriber.subscriptions.set(track.sid, subscription);
+  }
+  return subscription;
+}
+
+/** Once per track: somebody really receives it. */
+export function tellSubscribed(room: RoomState, track: Track): void {
+  if (!track.subscribedTold && track.publisher.connectionId !== undefined) {
+    track.subscribedTold = true;
+    room.outbox.sendTo(track.publisher, { case: 'trackSubscribed', value: new TrackSubscribed({ trackSid: track.sid }) });
+  }
+}
+
+/** True when somebody who is not hidden accepted the track. */
+export function isReceived(room: RoomState, track: Track): boolean {
+  for (const participant of room.participants.values()) {
+    if (!participant.hidden && participant.subscriptions.get(track.sid)?.bound === true) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** True when the leg of `subscriber` is told to deliver at least one track of `publisher` that passes the filter. */
+export function receivesFrom(subscriber: Participant, publisher: Participant, kind?: 'audio'): boolean {
+  for (const track of publisher.tracks.values()) {
+    if ((kind === undefined || track.kind === kind) && subscriber.subscriptions.get(track.sid)?.wanted !== undefined) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** Tells the leg what is wanted of it, when that differs from what it was told. */
+export function reconcileLeg(room: RoomState, participant: Participant): void {
+  const old = participant.wanted;
+  if (old === undefined || participant.isGone) {
+    return;
+  }
+  const next = computeWanted(room, participant, old.version + 1);
+  if (!sameWanted(old, next)) {
+    participant.wanted = next;
+    room.outbox.toLeg({ kind: 'wanted', leg: participant.sid, wanted: next });
+  }
+}
+
+/** What a leg has to do; also settles what the participant's client was told of permissions, and what publishers send. */
+export function computeWanted(room: RoomState, participant: Participant, version: number): WantedOfLeg {
+  const subscriptions: WantedSubscription[] = [];
+  for (const track of room.tracks.values()) {
+    const wanted = settleSubscription(room, participant, track);
+    if (wanted !== undefined) {
+      subscriptions.push(wanted);
+    }
+  }
+  return {
+    version,
+    canSubscribe: participant.grants.canSubscribe,
+    canPublishData: participant.grants.canPublishData,
+    publications: [...participant.tracks.values()].map((track) => track.toWanted()),
+    subscriptions,
+  };
+}
+
+function settleSubscription(room: RoomState, subscriber: Participant, track: Track): WantedSubscription | undefined {
+  if (track.publisher === subscriber || track.publisher.hidden) {
+    return undefined;
+  }
+  const subscription = subscriptionTo(subscriber, track);
+  const allowed = maySubscribe(track.publisher.subscriptionRules, subscriber, track.sid);
+  // Without a socket nothing can be told; the next reconcile after a resume makes up for it.
+  if (allowed !== subscription.toldAllowed && subscriber.grants.canSubscribe && subscriber.connectionId !== undefined) {
+    subscription.toldAllowed = allowed;
+    sendPermission(room, subscriber, track, allowed);
+  }
+  const isWished = subscription.wish ?? subscriber.autoSubscribe;
+  // Since protocol 8 clients take tracks in the very first offer; older ones are served once they are connected.
+  const isReady = subscriber.isActive || subscriber.protocol > 7;
+  const isWanted = isWished && allowed && isReady && subscriber.grants.canSubscribe;
+  const wanted = isWanted ? toWantedSubscription(subscriber, track, subscription) : undefined;
+  if (wanted?.producerId !== subscription.wanted?.producerId) {
+    subscription.bound = false;
+    subscription.refusedProducerId = undefined;
+  }
+  subscription.wanted = wanted;
+  const isFlowing = wanted !== undefined && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
+  setDynacastWish(room, subscriber, track, isFlowing ? wanted.quality : undefined);
+  return wanted;
+}
+
+export function sendPermission(room: RoomState, subscriber: Participant, track: Track, allowed: boolean): void {
+  room.outbox.sendTo(subscriber, {
+    case: 'subscriptionPermissionUpdate',
+    value: new SubscriptionPermissionUpdate({ participantSid: track.publisher.sid, trackSid: track.sid, allowed }),
+  });
+}
+
+/** Keeps the old object when nothing changed, so that wanted states compare cheaply. */
+function toWantedSubscription(subscriber: Participant, track: Track, subscription: Subscription): WantedSubscription | undefined {
+  const { source } = track;
+  if (source === undefined) {
+    return undefined;
+  }
+  const { settings } = subscription;
+  const next: WantedSubscription = {
+    trackSid: track.sid,
+    publisherSid: track.publisher.sid,
+    streamId: subscriber.protocol > 0 ? `${track.publisher.sid}|${track.sid}` : track.publisher.sid,
+    kind: track.kind,
+    producerId: source.producerId,
+    home: source.home,
+    paused: track.muted || settings?.disabled === true,
+    quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
+    maxFps: settings?.fps ?? 0,
+    priority: settings?.priority ?? 0,
+  };
+  const old = subscription.wanted;
+  const isSame =
+    old !== undefined &&
+    old.producerId === next.producerId &&
+    old.paused === next.paused &&
+    old.quality === next.quality &&
+    old.maxFps === next.maxFps &&
+    old.priority === next.priority;
+  return isSame ? old : next;
+}
+
+function setDynacastWish(room: RoomState, subscriber: Participant, track: Track, quality: 0 | 1 | 2 | undefined): void {
+  if (track.dynacast !== undefined) {
+    track.dynacast.setWish(subscriber.sid, track.primaryCodec, quality);
+    room.dirtyDynacast.add(track);
+  }
+}
+
+function sameWanted(a: WantedOfLeg, b: WantedOfLeg): boolean {
+  return (
+    a.canSubscribe === b.canSubscribe &&
+    a.canPublishData === b.canPublishData &&
+    sameElements(a.publications, b.publications) &&
+    sameElements(a.subscriptions, b.subscriptions)
+  );
+}
+
+/** Parts are replaced, never changed, so identity is equality. */
+function sameElements(a: unknown[], b: unknown[]): boolean {
+  return a.length === b.length && a.every((element, index) => element === b[index]);
+}

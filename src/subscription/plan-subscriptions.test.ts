@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { NodeId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
+import type { WantedSubscription } from '../protocol/leg-messages.ts';
+import { planSubscriptions, type HeldSubscription, type SubscriptionView } from './plan-subscriptions.ts';
+
+function want(trackSid: string, changes: Partial<WantedSubscription> = {}): WantedSubscription {
+  return {
+    trackSid: trackSid as TrackSid,
+    publisherSid: 'PA_1' as ParticipantSid,
+    streamId: `PA_1|${trackSid}`,
+    kind: 'video',
+    producerId: `${trackSid}:1`,
+    home: { nodeId: 'ND_1' as NodeId, workerIndex: 0 },
+    paused: false,
+    quality: 2,
+    maxFps: 0,
+    priority: 0,
+    ...changes,
+  };
+}
+
+function held(trackSid: string, changes: Partial<HeldSubscription> = {}): [string, HeldSubscription] {
+  return [
+    trackSid,
+    { trackSid, producerId: `${trackSid}:1`, kind: 'video', transportCc: false, ended: false, ...changes },
+  ];
+}
+
+function view(changes: Partial<SubscriptionView> & { adaptable?: string[]; audio?: string[] }): SubscriptionView {
+  return {
+    desired: [],
+    held: new Map(),
+    refused: new Map(),
+    producer: (id) => ({
+      kind: (changes.audio ?? []).includes(id) ? 'audio' : 'video',
+      adaptable: (changes.adaptable ?? []).includes(id),
+    }),
+    ...changes,
+  };
+}
+
+function summary(input: SubscriptionView): string[] {
+  return planSubscriptions(input).actions.map((action) =>
+    action.kind === 'close'
+      ? `close ${action.trackSid}`
+      : `${action.kind} ${action.want.trackSid}${'transportCc' in action && action.transportCc ? ' cc' : ''}`,
+  );
+}
+
+describe('subscription plan', () => {
+  it('opens what is wanted and closes what is not, closing first', () => {
+    assert.deepEqual(summary(view({ desired: [want('B')], held: new Map([held('A')]) })), ['close A', 'open B']);
+  });
+
+  it('only tunes what is already there', () => {
+    assert.deepEqual(summary(view({ desired: [want('A')], held: new Map([held('A')]) })), ['tune A']);
+  });
+
+  it('opens a new slot when the producer changed or ended', () => {
+    const replaced = view({ desired: [want('A', { producerId: 'A:2' })], held: new Map([held('A')]) });
+    assert.deepEqual(summary(replaced), ['close A', 'open A']);
+    const ended = view({ desired: [want('A')], held: new Map([held('A', { ended: true })]) });
+    assert.deepEqual(summary(ended), ['close A', 'open A']);
+  });
+
+  it('closes what is held of a producer that is gone, whether or not that was noticed otherwise', () => {
+    const plan = planSubscriptions(
+      view({ desired: [want('A')], held: new Map([held('A')]), producer: () => undefined }),
+    );
+    assert.deepEqual(plan, { actions: [{ kind: 'close', trackSid: 'A' }], missing: ['A'] });
+  });
+
+  it('reports tracks whose producer is not here and leaves them out', () => {
+    const plan = planSubscriptions(view({ desired: [want('A')], producer: () => undefined }));
+    assert.deepEqual(plan, { actions: [], missing: ['A'] });
+  });
+
+  it('does not try a refused producer again until another one replaces it', () => {
+    const refused = new Map([['A', 'A:1']]);
+    assert.deepEqual(summary(view({ desired: [want('A')], refused })), []);
+    assert.deepEqual(summary(view({ desired: [want('A', { producerId: 'A:2' })], refused })), ['open A']);
+  });
+
+  it('uses no bandwidth estimation without an adaptable video', () => {
+    assert.deepEqual(summary(view({ desired: [want('A'), want('B')] })), ['open A', 'open B']);
+  });
+
+  it('uses bandwidth estimation for all videos, not for audio, when one is adaptable', () => {
+    const desired = [want('A'), want('B'), want('C', { kind: 'audio' })];
+    assert.deepEqual(summary(view({ desired, adaptable: ['B:1'], audio: ['C:1'] })), [
+      'open A cc',
+      'open B cc',
+      'open C',
+    ]);
+  });
+
+  it('reopens plain videos in their slots when the first adaptable one arrives', () => {
+    const input = view({ desired: [want('A'), want('B')], held: new Map([held('A')]), adaptable: ['B:1'] });
+    assert.deepEqual(summary(input), ['reopen A cc', 'open B cc']);
+  });
+
+  it('keeps estimation while a consumer that has it stays, so that all agree', () => {
+    const input = view({
+      desired: [want('A'), want('C')],
+      held: new Map([held('A', { transportCc: true }), held('B', { transportCc: true })]),
+    });
+    assert.deepEqual(summary(input), ['close B', 'tune A', 'open C cc']);
+    const last = view({ desired: [want('C')], held: new Map([held('B', { transportCc: true })]) });
+    assert.deepEqual(summary(last), ['close B', 'open C']);
+  });
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { SlotTable } from './slots.ts';
+
+function phases(table: SlotTable): string[] {
+  return table.list().map((slot) => `${slot.mid}:${slot.kind}:${slot.phase}:${slot.trackSid ?? '-'}`);
+}
+
+describe('slot table', () => {
+  it('appends sections in order and never reorders them', () => {
+    const table = new SlotTable(1);
+    assert.equal(table.take('audio', 'TR_a'), '1');
+    assert.equal(table.take('video', 'TR_v'), '2');
+    assert.equal(table.take('audio', 'TR_b'), '3');
+    assert.deepEqual(phases(table), ['1:audio:taken:TR_a', '2:video:taken:TR_v', '3:audio:taken:TR_b']);
+  });
+
+  it('reuses a section of the same kind only after the client agreed to its being inactive', () => {
+    const table = new SlotTable(1);
+    table.take('video', 'TR_1');
+    table.offered();
+    table.answered();
+    table.release('1');
+    assert.equal(table.take('video', 'TR_2'), '2', 'still draining');
+    table.offered();
+    assert.equal(table.take('video', 'TR_3'), '3', 'offered inactive, not answered');
+    table.answered();
+    assert.equal(table.take('audio', 'TR_4'), '4', 'other kind');
+    assert.equal(table.take('video', 'TR_5'), '1');
+  });
+
+  it('frees at once a section that no offer has shown with a track', () => {
+    const table = new SlotTable(1);
+    table.take('audio', 'TR_1');
+    table.release('1');
+    assert.equal(table.take('audio', 'TR_2'), '1');
+  });
+
+  it('does not count an answer to an offer made before the release', () => {
+    const table = new SlotTable(1);
+    table.take('audio', 'TR_1');
+    table.offered();
+    table.release('1');
+    table.answered();
+    assert.deepEqual(phases(table), ['1:audio:draining:-']);
+  });
+
+  it('keeps draining when the offer that showed it inactive was dropped', () => {
+    const table = new SlotTable(1);
+    table.take('audio', 'TR_1');
+    table.offered();
+    table.answered();
+    table.release('1');
+    table.offered();
+    table.dropped();
+    table.answered();
+    assert.deepEqual(phases(table), ['1:audio:draining:-']);
+  });
+
+  it('never reuses a section that the client rejected with port 0', () => {
+    const table = new SlotTable(1);
+    table.take('video', 'TR_1');
+    table.offered();
+    table.kill('1');
+    table.answered();
+    assert.equal(table.take('video', 'TR_2'), '2');
+  });
+
+  it('ignores a release of a section that carries nothing', () => {
+    const table = new SlotTable(1);
+    table.release('1');
+    table.take('video', 'TR_1');
+    table.kill('1');
+    table.release('1');
+    assert.deepEqual(phases(table), ['1:video:dead:-']);
+  });
+});

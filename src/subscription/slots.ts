@@ -1,0 +1,101 @@
+/**
+ * Which section of the subscriber's description carries which track. Sections keep their order and their mid for ever;
+ * a section whose track ended is offered inactive and then serves the next track of its kind.
+ */
+import type { MediaKind } from '../protocol/leg-messages.ts';
+
+/**
+ * `taken`: carries a track; `draining`: its track is gone, the client has not agreed to that yet; `free`: may be taken;
+ * `dead`: the client rejected the section with port 0, which stops its transceiver for good (JSEP 5.3.1).
+ */
+export type SlotPhase = 'taken' | 'draining' | 'free' | 'dead';
+
+export type Slot = { mid: string; kind: MediaKind; phase: SlotPhase; trackSid: string | undefined };
+
+type Entry = Slot & {
+  /** The client was offered a track in this section since it last agreed to its being inactive. */
+  exposed: boolean;
+  /** Inactive in the offer that is under way. */
+  offeredInactive: boolean;
+};
+
+/**
+ * Slot table of one subscriber connection. A slot is reused only after the client answered an offer in which it was
+ * inactive: browsers fire no `track` event when only the msid of a section changes that was receiving before.
+ */
+export class SlotTable {
+  readonly #entries: Entry[] = [];
+  readonly #firstMid: number;
+
+  /** @param firstMid number of the first section's mid; lower ones belong to other sections (`0`: data channels). */
+  constructor(firstMid: number) {
+    this.#firstMid = firstMid;
+  }
+
+  /** All slots in the order of their sections. */
+  list(): readonly Readonly<Slot>[] {
+    return this.#entries;
+  }
+
+  /** Takes the first free slot of the kind, or appends one. */
+  take(kind: MediaKind, trackSid: string): string {
+    const free = this.#entries.find((entry) => entry.phase === 'free' && entry.kind === kind);
+    if (free !== undefined) {
+      free.phase = 'taken';
+      free.trackSid = trackSid;
+      return free.mid;
+    }
+    const mid = String(this.#firstMid + this.#entries.length);
+    this.#entries.push({ mid, kind, phase: 'taken', trackSid, exposed: false, offeredInactive: false });
+    return mid;
+  }
+
+  /** The track of this slot ended. */
+  release(mid: string): void {
+    const entry = this.#find(mid);
+    if (entry?.phase !== 'taken') {
+      return;
+    }
+    entry.trackSid = undefined;
+    entry.phase = entry.exposed ? 'draining' : 'free';
+  }
+
+  /** The client rejected the section with port 0. */
+  kill(mid: string): void {
+    const entry = this.#find(mid);
+    if (entry !== undefined) {
+      entry.trackSid = undefined;
+      entry.phase = 'dead';
+    }
+  }
+
+  /** An offer with the present state of all slots goes out. */
+  offered(): void {
+    for (const entry of this.#entries) {
+      entry.offeredInactive = entry.phase === 'draining';
+      entry.exposed ||= entry.phase === 'taken';
+    }
+  }
+
+  /** The client answered that offer. */
+  answered(): void {
+    for (const entry of this.#entries) {
+      if (entry.offeredInactive && entry.phase === 'draining') {
+        entry.phase = 'free';
+        entry.exposed = false;
+      }
+      entry.offeredInactive = false;
+    }
+  }
+
+  /** The offer under way is lost: whether the client applied it is unknown. */
+  dropped(): void {
+    for (const entry of this.#entries) {
+      entry.offeredInactive = false;
+    }
+  }
+
+  #find(mid: string): Entry | undefined {
+    return this.#entries.find((entry) => entry.mid === mid);
+  }
+}

@@ -1,0 +1,123 @@
+/* Runs in the kit's Chromium pages beside livekit-client; browser.ts calls these through `window.kit`. */
+(() => {
+  const client = window.LivekitClient;
+  const analysers = new Map();
+  window.events = [];
+  window.packets = [];
+
+  const findPublication = (trackSid) =>
+    [...window.room.remoteParticipants.values()]
+      .flatMap((participant) => [...participant.trackPublications.values()])
+      .find((publication) => publication.trackSid === trackSid);
+
+  async function connect(url, token, roomOptions, connectOptions) {
+    const room = new client.Room(roomOptions);
+    window.room = room;
+    for (const name of Object.values(client.RoomEvent)) room.on(name, () => window.events.push(name));
+    room.on(client.RoomEvent.DataReceived, (payload, participant, kind, topic) => {
+      const text = payload.length > 4096 ? '' : new TextDecoder().decode(payload);
+      window.packets.push({
+        text,
+        sizeBytes: payload.length,
+        topic: topic ?? '',
+        from: participant?.identity ?? '',
+        kind: kind ?? 0,
+      });
+    });
+    room.on(client.RoomEvent.TrackSubscribed, (track) => {
+      const element = track.attach();
+      element.id = track.sid;
+      document.body.append(element);
+    });
+    room.on(client.RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    await room.connect(url, token, connectOptions);
+  }
+
+  async function publishCamera(options) {
+    const { width = 640, height = 360, fps = 15, codec = 'vp8', simulcast = false, scalabilityMode, layers } = options;
+    const track = await client.createLocalVideoTrack({ resolution: { width, height, frameRate: fps } });
+    const publication = await window.room.localParticipant.publishTrack(track, {
+      source: client.Track.Source.Camera,
+      videoCodec: codec,
+      simulcast,
+      backupCodec: false,
+      ...(scalabilityMode === undefined ? {} : { scalabilityMode }),
+      ...(layers === undefined
+        ? {}
+        : {
+            videoSimulcastLayers: layers.map(
+              (layer) => new client.VideoPreset(layer.width, layer.height, layer.bitrateBps, layer.fps),
+            ),
+          }),
+    });
+    return publication.trackSid;
+  }
+
+  async function publishMicrophone() {
+    const track = await client.createLocalAudioTrack({
+      echoCancellation: false,
+      noiseSuppression: false,
+      autoGainControl: false,
+    });
+    return (await window.room.localParticipant.publishTrack(track)).trackSid;
+  }
+
+  function visibleShare(video) {
+    const canvas = document.createElement('canvas');
+    canvas.width = 64;
+    canvas.height = 36;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    let bright = 0;
+    for (let index = 0; index < pixels.length; index += 4) {
+      if (pixels[index] + pixels[index + 1] + pixels[index + 2] > 48) bright += 1;
+    }
+    return bright / (canvas.width * canvas.height);
+  }
+
+  async function lookAt(trackSid) {
+    const report = await findPublication(trackSid)?.track?.getRTCStatsReport();
+    const element = document.getElementById(trackSid);
+    if (!report || !element) return undefined;
+    const entries = [...report.values()];
+    const inbound = entries.find((entry) => entry.type === 'inbound-rtp') ?? {};
+    return {
+      framesDecoded: inbound.framesDecoded ?? 0,
+      frameWidth: inbound.frameWidth ?? 0,
+      frameHeight: inbound.frameHeight ?? 0,
+      freezeCount: inbound.freezeCount ?? 0,
+      pliCount: inbound.pliCount ?? 0,
+      packetsLost: inbound.packetsLost ?? 0,
+      codec: entries.find((entry) => entry.id === inbound.codecId)?.mimeType ?? '',
+      visible: visibleShare(element),
+    };
+  }
+
+  async function analyserOf(track) {
+    const known = analysers.get(track.id);
+    if (known) return known;
+    const context = new AudioContext();
+    await context.resume();
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+    analysers.set(track.id, analyser);
+    return analyser;
+  }
+
+  async function audioPeak(trackSid, windowMs) {
+    const track = findPublication(trackSid)?.track?.mediaStreamTrack;
+    if (!track) return 0;
+    const analyser = await analyserOf(track);
+    const samples = new Float32Array(analyser.fftSize);
+    let peak = 0;
+    for (const endMs = performance.now() + windowMs; performance.now() < endMs;) {
+      analyser.getFloatTimeDomainData(samples);
+      for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return peak;
+  }
+
+  window.kit = { connect, publishCamera, publishMicrophone, lookAt, audioPeak };
+})();

@@ -1,0 +1,264 @@
+/** Helpers around headless Chromium with the real livekit-client: join, publish fake media, look at what is played. */
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+import path from 'node:path';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import type * as LiveKit from 'livekit-client';
+import { joinToken, type TokenOptions } from './tokens.ts';
+import { until } from './until.ts';
+
+const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
+
+const flags = [
+  '--no-sandbox',
+  '--use-fake-ui-for-media-stream',
+  '--use-fake-device-for-media-stream',
+  '--autoplay-policy=no-user-gesture-required',
+  // Pages in the background would otherwise be throttled, and only one page of a browser is in front.
+  '--disable-background-timer-throttling',
+  '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding',
+  // Tests must not depend on, or speak to, anything outside the machine.
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-quic',
+  '--no-first-run',
+  // Loopback candidates with plain addresses, so that a machine without a network works too.
+  '--disable-features=WebRtcHideLocalIpsWithMdns,MediaRouter',
+];
+
+export type ReceivedPacket = {
+  /** Empty when longer than 4 kB. */ text: string;
+  sizeBytes: number;
+  topic: string;
+  from: string;
+  kind: number;
+};
+
+/** What browser-page.js puts on `window`. */
+export type PageWindow = {
+  LivekitClient: typeof LiveKit;
+  room: LiveKit.Room;
+  /** Names of room events in order of arrival. */
+  events: string[];
+  packets: ReceivedPacket[];
+  kit: {
+    connect(url: string, token: string, roomOptions: object, connectOptions: object): Promise<void>;
+    publishCamera(options: CameraOptions): Promise<string>;
+    publishMicrophone(): Promise<string>;
+    lookAt(trackSid: string): Promise<VideoLook | undefined>;
+    audioPeak(trackSid: string, windowMs: number): Promise<number>;
+  };
+};
+/** Only meaningful inside functions that run in the page. */
+declare const window: PageWindow;
+
+export type BrowserJoinOptions = TokenOptions & {
+  url: string;
+  /** LiveKit's RoomOptions, as far as they are plain data. */
+  roomOptions?: Partial<LiveKit.RoomOptions>;
+  connectOptions?: LiveKit.RoomConnectOptions;
+};
+
+export type CameraOptions = {
+  codec?: 'vp8' | 'h264' | 'vp9' | 'av1';
+  width?: number;
+  height?: number;
+  fps?: number;
+  simulcast?: boolean;
+  scalabilityMode?: LiveKit.ScalabilityMode;
+  /** Simulcast layers below the full picture, small to large; without them livekit-client chooses. */
+  layers?: { width: number; height: number; bitrateBps: number; fps: number }[];
+};
+
+export type VideoLook = {
+  framesDecoded: number;
+  frameWidth: number;
+  frameHeight: number;
+  freezeCount: number;
+  pliCount: number;
+  packetsLost: number;
+  codec: string;
+  /** Share of pixels of the picture on screen that are not black, 0–1. */
+  visible: number;
+};
+
+/** One Chromium process; its pages are participants. */
+export class TestBrowser {
+  readonly #browser: Browser;
+  readonly #server: Server;
+  readonly #origin: string;
+
+  static async start(extraFlags: string[] = []): Promise<TestBrowser> {
+    const server = await servePage();
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const browser = await chromium.launch({ executablePath, headless: true, args: [...flags, ...extraFlags] });
+    return new TestBrowser(browser, server, `http://localhost:${port}`);
+  }
+
+  private constructor(browser: Browser, server: Server, origin: string) {
+    this.#browser = browser;
+    this.#server = server;
+    this.#origin = origin;
+  }
+
+  /** An empty page of its own context, for other pages such as the meeting page. */
+  async newPage(): Promise<Page> {
+    const context = await this.#browser.newContext({ permissions: ['camera', 'microphone'] });
+    return context.newPage();
+  }
+
+  /** A page with livekit-client that has joined a room. */
+  async join(options: BrowserJoinOptions): Promise<BrowserClient> {
+    const page = await this.newPage();
+    await page.goto(this.#origin);
+    const client = new BrowserClient(page, options.identity);
+    await client.connect(
+      options.url,
+      await joinToken(options),
+      options.roomOptions ?? {},
+      options.connectOptions ?? {},
+    );
+    return client;
+  }
+
+  async close(): Promise<void> {
+    await this.#browser.close();
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+/** One participant in a page. Further calls of livekit-client go through `evaluate`, where `window.room` is the room. */
+export class BrowserClient {
+  readonly page: Page;
+  readonly identity: string;
+  readonly console: string[] = [];
+
+  constructor(page: Page, identity: string) {
+    this.page = page;
+    this.identity = identity;
+    page.on('console', (message) => {
+      this.console.push(`${message.type()}: ${message.text()}`);
+      if (this.console.length > 500) this.console.shift();
+    });
+    page.on('pageerror', (error) => void this.console.push(`error: ${error.message}`));
+  }
+
+  async connect(url: string, token: string, roomOptions: object, connectOptions: object): Promise<void> {
+    await this.page.evaluate(async ([target, jwt, options, how]) => window.kit.connect(target, jwt, options, how), [
+      url.replace(/^http/, 'ws'),
+      token,
+      roomOptions,
+      connectOptions,
+    ] as const);
+  }
+
+  /** Publishes Chromium's fake camera. @returns track sid */
+  async publishCamera(options: CameraOptions = {}): Promise<string> {
+    return this.page.evaluate(async (wanted) => window.kit.publishCamera(wanted), options);
+  }
+
+  /** Publishes Chromium's fake microphone (a beep every second). @returns track sid */
+  async publishMicrophone(): Promise<string> {
+    return this.page.evaluate(async () => window.kit.publishMicrophone());
+  }
+
+  /**
+   * Runs code in the page, where `window.room` is the room. The code is turned into text: it sees nothing around it but
+   * its argument. Type `window` in the test with `declare const window: PageWindow`.
+   */
+  async evaluate<Argument, Result>(
+    code: (argument: Argument) => Result | Promise<Result>,
+    argument: Argument,
+  ): Promise<Result> {
+    return (await this.page.evaluate(code as (argument: unknown) => unknown, argument)) as Result;
+  }
+
+  async events(): Promise<string[]> {
+    return this.page.evaluate(() => window.events);
+  }
+
+  async packets(): Promise<ReceivedPacket[]> {
+    return this.page.evaluate(() => window.packets);
+  }
+
+  /** Decoder statistics and the picture of a subscribed video; undefined while the track is not subscribed. */
+  async lookAt(trackSid: string): Promise<VideoLook | undefined> {
+    return this.page.evaluate(async (sid) => window.kit.lookAt(sid), trackSid);
+  }
+
+  /** Waits until a video is decoded and seen. */
+  async waitForPicture(trackSid: string, options: { frames?: number; timeoutMs?: number } = {}): Promise<VideoLook> {
+    const { frames = 10, timeoutMs = 15_000 } = options;
+    let look: VideoLook | undefined;
+    await until(
+      async () => {
+        look = await this.lookAt(trackSid);
+        return look && look.framesDecoded >= frames && look.visible > 0.5
+          ? ''
+          : `${this.identity} sees of ${trackSid}: ${JSON.stringify(look)}`;
+      },
+      { timeoutMs, intervalMs: 100 },
+    );
+    if (!look) throw new Error('unreachable');
+    return look;
+  }
+
+  /** Loudest sample of a subscribed audio track within the next `windowMs`, 0–1. */
+  async audioPeak(trackSid: string, windowMs = 1200): Promise<number> {
+    return this.page.evaluate(async ([sid, lengthMs]) => window.kit.audioPeak(sid, lengthMs), [
+      trackSid,
+      windowMs,
+    ] as const);
+  }
+
+  async waitForSound(trackSid: string, timeoutMs = 15_000): Promise<void> {
+    await until(
+      async () => {
+        const peak = await this.audioPeak(trackSid);
+        return peak > 0.01 ? '' : `${this.identity} hears of ${trackSid} a peak of ${peak}`;
+      },
+      { timeoutMs },
+    );
+  }
+
+  async waitForEvent(name: string, timeoutMs = 10_000): Promise<void> {
+    await until(
+      async () =>
+        (await this.events()).includes(name) ? '' : `${this.identity} saw no ${name}: ${(await this.events()).join()}`,
+      { timeoutMs },
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.page.evaluate(async () => window.room.disconnect()).catch(() => {});
+    await this.page.context().close();
+  }
+}
+
+/** Browsers give media devices to `localhost` over plain HTTP, not to blank pages. */
+async function servePage(): Promise<Server> {
+  const client = await readFile(
+    path.join(import.meta.dirname, '../../node_modules/livekit-client/dist/livekit-client.umd.js'),
+  );
+  const kit = await readFile(path.join(import.meta.dirname, 'browser-page.js'));
+  const html =
+    '<!doctype html><title>kit</title><body></body><script src="/livekit-client.js"></script><script src="/kit.js"></script>';
+  const answers: Record<string, { type: string; body: Buffer | string }> = {
+    '/livekit-client.js': { type: 'text/javascript', body: client },
+    '/kit.js': { type: 'text/javascript', body: kit },
+  };
+  const server = createServer((request, response) => {
+    const { type, body } = answers[request.url ?? ''] ?? { type: 'text/html', body: html };
+    response.writeHead(200, { 'content-type': `${type}; charset=utf-8` });
+    response.end(body);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}

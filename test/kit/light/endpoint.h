@@ -1,0 +1,211 @@
+/*
+ * Light endpoint: many WebRTC peer connections in one thread, without codecs.
+ * Shared types; what each part does stands at the top of its .c file.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <srtp2/srtp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TICK_US 10000
+#define MAX_DATAGRAM 2048
+#define MAX_CANDIDATES 8
+#define MAX_CHANNELS 8
+#define MAX_ARRIVALS 512
+#define MAX_MESSAGE (512 * 1024)
+
+/* ---- command lines (wire.c) ---- */
+
+#define MAX_FIELDS 32
+
+typedef struct {
+  const char *verb;
+  uint32_t peer;
+  int count;
+  const char *keys[MAX_FIELDS];
+  char *values[MAX_FIELDS];
+} command;
+
+bool parse_command(char *line, command *out);
+/* Value of a key, or "" when it is absent. */
+const char *field(const command *c, const char *key);
+long number(const command *c, const char *key, long otherwise);
+/* Copies a value, cut to the size. */
+void text_field(const command *c, const char *key, char *out, size_t size);
+
+/* Appends one event line to the output buffer; a line feed is added. */
+void event(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void event_data(uint32_t peer, uint16_t stream, uint32_t ppid, const uint8_t *data, size_t size);
+/* Decodes in place (the result is never longer); returns the size, or -1. */
+long decode_base64(char *text);
+/* True when everything is written; false when the reader has to catch up first. */
+bool flush_events(void);
+
+/* ---- one incoming RTP stream (receive.c) ---- */
+
+typedef enum { STREAM_AUDIO, STREAM_VIDEO, STREAM_PADDING } stream_kind;
+
+typedef struct stream_in {
+  struct stream_in *next;
+  uint32_t ssrc;
+  stream_kind kind;
+  bool vp8;
+  bool started;
+  uint32_t base_seq, max_seq; /* extended by the count of wraps */
+  uint64_t seen;              /* bit n: max_seq - n was received */
+  uint64_t packets, bytes, duplicates, late, restarts;
+  uint32_t received; /* distinct ones since base_seq */
+  uint64_t lost_before; /* up to the last restart of the source */
+  uint64_t first_us, last_us, run_us, max_gap_us;
+  uint32_t timestamp;
+  uint32_t expected_prior, received_prior;
+  uint32_t sr_middle;
+  uint64_t sr_us;
+  uint32_t key_frames, undecryptable;
+  uint16_t width, height;
+  uint64_t delay_samples, delay_sum_us, delay_max_us;
+  bool watched, watch_key;
+  uint64_t watch_us;
+  uint32_t watch_token;
+} stream_in;
+
+/* ---- one outgoing RTP stream (publish.c) ---- */
+
+typedef struct stream_out {
+  struct stream_out *next;
+  uint32_t ssrc;
+  bool video, paused, key_wanted;
+  uint8_t payload_type, mid_ext, rid_ext, level_ext, tcc_ext, level;
+  char mid[17], rid[17];
+  uint16_t seq, picture_id, width, height;
+  uint8_t tl0;
+  uint32_t timestamp, interval_us, frame_bytes;
+  uint64_t next_us, frame_us;
+  uint32_t packets, octets, key_frames, key_requests;
+} stream_out;
+
+/* ---- one peer connection ---- */
+
+typedef enum { ICE_NEW, ICE_CHECKING, ICE_CONNECTED, ICE_DISCONNECTED, ICE_FAILED } ice_state;
+
+typedef struct {
+  uint16_t seq;
+  uint64_t us;
+} arrival;
+
+typedef struct outgoing_message {
+  struct outgoing_message *next;
+  uint16_t stream;
+  uint32_t ppid;
+  bool unordered;
+  int max_retransmits; /* -1 = reliable */
+  size_t size;
+  uint8_t data[];
+} outgoing_message;
+
+typedef struct peer {
+  struct peer *next_in_bucket, *next, *previous;
+  uint32_t id;
+  int fd;
+  bool count_data, data_paused;
+
+  char ufrag[64], password[128], remote_ufrag[64], remote_password[128];
+  struct sockaddr_in candidates[MAX_CANDIDATES];
+  int candidate_count;
+  struct sockaddr_in remote; /* the selected one */
+  ice_state ice;
+  uint8_t check_tag[8];
+  uint32_t check_count;
+  uint64_t check_started_us, next_check_us, heard_us;
+  uint32_t check_interval_us;
+
+  SSL *ssl;
+  bool dtls_client, dtls_up, dtls_gone;
+  const uint8_t *dtls_in;
+  size_t dtls_in_size;
+  char remote_fingerprint[128];
+  srtp_t srtp_in, srtp_out;
+
+  bool sctp_wanted;
+  struct socket *sctp;
+  bool sctp_up;
+  uint16_t sctp_port;
+  outgoing_message *queue, **queue_tail;
+  size_t queued_bytes;
+  uint64_t data_messages, data_bytes;
+
+  stream_in *in;
+  stream_out *out;
+  uint64_t unknown_packets;
+  uint64_t next_rtcp_us, next_tcc_us;
+  uint8_t tcc_ext, tcc_count, remote_tcc_ext;
+  uint16_t tcc_out_seq;
+  arrival arrivals[MAX_ARRIVALS];
+  int arrival_count;
+  bool tcc_started;
+  uint16_t tcc_next;
+} peer;
+
+uint64_t now_us(void);
+void send_datagram(peer *p, const struct sockaddr_in *to, const void *data, size_t size);
+void random_bytes(void *out, size_t size);
+
+static inline uint16_t get16(const uint8_t *b) { return (uint16_t)(b[0] << 8 | b[1]); }
+static inline uint32_t get32(const uint8_t *b) { return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]; }
+static inline void put16(uint8_t *b, uint32_t v) { b[0] = (uint8_t)(v >> 8); b[1] = (uint8_t)v; }
+static inline void put24(uint8_t *b, uint32_t v) { b[0] = (uint8_t)(v >> 16); put16(b + 1, v); }
+static inline void put32(uint8_t *b, uint32_t v) { put16(b, v >> 16); put16(b + 2, v); }
+static inline void put64(uint8_t *b, uint64_t v) { put32(b, (uint32_t)(v >> 32)); put32(b + 4, (uint32_t)v); }
+
+/* ice.c */
+void ice_set_remote(peer *p, const command *c, uint64_t now);
+void ice_input(peer *p, const struct sockaddr_in *from, uint8_t *data, size_t size, uint64_t now);
+void ice_tick(peer *p, uint64_t now);
+
+/* dtls.c */
+void dtls_init(const char *srtp_profiles);
+const char *dtls_fingerprint(void);
+void dtls_start(peer *p);
+void dtls_input(peer *p, const uint8_t *data, size_t size);
+void dtls_tick(peer *p);
+void dtls_send(peer *p, const void *data, size_t size);
+void dtls_free(peer *p, bool say_goodbye);
+
+/* receive.c */
+stream_in *find_stream_in(peer *p, uint32_t ssrc);
+void receive_command(peer *p, const command *c);
+void receive_stop(peer *p, uint32_t ssrc);
+void rtp_input(peer *p, uint8_t *data, size_t size, uint64_t now);
+void watch_command(peer *p, const command *c, uint64_t now);
+void stats_command(peer *p, const command *c, uint64_t now);
+void receive_free(peer *p);
+
+/* rtcp.c */
+void rtcp_input(peer *p, uint8_t *data, size_t size, uint64_t now);
+void rtcp_tick(peer *p, uint64_t now);
+void request_key_frame(peer *p, uint32_t ssrc);
+void note_arrival(peer *p, uint16_t seq, uint64_t now);
+
+/* publish.c */
+stream_out *find_stream_out(peer *p, uint32_t ssrc);
+void publish_command(peer *p, const command *c, uint64_t now);
+void publish_set(peer *p, const command *c);
+void publish_stop(peer *p, uint32_t ssrc);
+void publish_tick(peer *p, uint64_t now);
+void publish_free(peer *p);
+
+/* data.c */
+void data_init(void);
+void data_start(peer *p);
+void data_input(peer *p, const void *data, size_t size);
+void data_resume(peer *p);
+void data_tick(uint32_t elapsed_ms);
+void data_drain(peer *p);
+void channel_command(peer *p, const command *c);
+void send_command(peer *p, const command *c);
+void data_free(peer *p);
+peer *find_peer(uint32_t id);

@@ -1,0 +1,145 @@
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { withDeadline } from '../until.ts';
+import { lightEndpointBinary } from './build.ts';
+import { LightPeer, type PeerOptions } from './light-peer.ts';
+import { formatCommand, parseEvent, type EndpointEvent, type Fields } from './wire.ts';
+
+export type EndpointUsage = { cpuMs: number; rssBytes: number; peers: number };
+
+export type EndpointOptions = {
+  /** OpenSSL names, best first; default: AEAD 256, AEAD 128, AES-CM. */
+  srtpProfiles?: string[];
+};
+
+type EndpointProcess = ChildProcessByStdio<Writable, Readable, null>;
+
+/** One process of the light endpoint, which carries many peer connections. */
+export class LightEndpoint {
+  readonly #process: EndpointProcess;
+  readonly #peers = new Map<number, LightPeer>();
+  readonly #answers = new Map<number, (event: EndpointEvent) => void>();
+  readonly #exited: Promise<unknown>;
+  #nextPeerId = 1;
+  #nextToken = 1;
+  #rest = '';
+  #outgoing = '';
+  #closing = false;
+  #fingerprint = '';
+  #failure: Error | undefined;
+
+  static async start(options: EndpointOptions = {}): Promise<LightEndpoint> {
+    const binary = await lightEndpointBinary();
+    const profiles = options.srtpProfiles === undefined ? [] : [options.srtpProfiles.join(':')];
+    const child = spawn(binary, profiles, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const endpoint = new LightEndpoint(child);
+    await withDeadline(endpoint.#hello.promise, 'greeting of the light endpoint', 10_000);
+    return endpoint;
+  }
+
+  readonly #hello = Promise.withResolvers<void>();
+
+  private constructor(child: EndpointProcess) {
+    this.#process = child;
+    this.#exited = once(child, 'exit');
+    child.stdout.setEncoding('latin1');
+    child.stdout.on('data', (chunk: string) => this.#read(chunk));
+    child.stdin.on('error', () => {});
+    child.on('exit', (code, signal) => this.#processEnded(`exit code ${code}, signal ${signal}`));
+    child.on('error', (error) => this.#processEnded(error.message));
+  }
+
+  /** SHA-256 fingerprint of the process's certificate, as SDP writes it. */
+  get fingerprint(): string {
+    return this.#fingerprint;
+  }
+
+  get peerCount(): number {
+    return this.#peers.size;
+  }
+
+  open(options: PeerOptions): LightPeer {
+    const id = this.#nextPeerId++;
+    const peer = new LightPeer({
+      id,
+      options,
+      command: (verb, fields) => this.#command(verb, id, fields),
+      ask: (verb, fields) => this.#ask(verb, id, fields),
+      forget: () => this.#peers.delete(id),
+    });
+    this.#peers.set(id, peer);
+    return peer;
+  }
+
+  async usage(): Promise<EndpointUsage> {
+    const answer = await withDeadline(this.#ask('usage', 0, {}).answer, 'usage of the light endpoint', 5000);
+    return {
+      cpuMs: answer.number('cpu_us') / 1000,
+      rssBytes: answer.number('rss_bytes'),
+      peers: answer.number('peers'),
+    };
+  }
+
+  /** Ends the process and with it every peer. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#process.stdin.end();
+    await withDeadline(this.#exited, 'end of the light endpoint', 5000).catch(() => this.#process.kill('SIGKILL'));
+  }
+
+  #ask(verb: string, peerId: number, fields: Fields): { answer: Promise<EndpointEvent>; cancel: () => void } {
+    const token = this.#nextToken++;
+    const { promise, resolve } = Promise.withResolvers<EndpointEvent>();
+    this.#answers.set(token, resolve);
+    this.#command(verb, peerId, { ...fields, token });
+    return { answer: promise, cancel: () => void this.#answers.delete(token) };
+  }
+
+  /** Lines of one turn of Node's loop go out in one write. */
+  #command(verb: string, peerId: number, fields: Fields): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#closing) return;
+    if (this.#outgoing === '') setImmediate(() => this.#flush());
+    this.#outgoing += formatCommand(verb, peerId, fields);
+  }
+
+  #flush(): void {
+    const lines = this.#outgoing;
+    this.#outgoing = '';
+    if (this.#process.stdin.writable) this.#process.stdin.write(lines, 'latin1');
+  }
+
+  #read(chunk: string): void {
+    const lines = (this.#rest + chunk).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#dispatch(parseEvent(line));
+  }
+
+  #dispatch(event: EndpointEvent): void {
+    if (event.verb === 'hello') {
+      this.#fingerprint = event.text('fingerprint');
+      this.#hello.resolve();
+      return;
+    }
+    const peer = this.#peers.get(event.peerId);
+    if (event.verb === 'stream' || event.verb === 'sent') {
+      peer?.collect(event);
+      return;
+    }
+    const token = event.number('token');
+    if (token !== 0) {
+      this.#answers.get(token)?.(event);
+      this.#answers.delete(token);
+      return;
+    }
+    peer?.handle(event);
+  }
+
+  #processEnded(why: string): void {
+    if (this.#closing) return;
+    this.#failure = new Error(`the light endpoint ended: ${why}`);
+    this.#hello.reject(this.#failure);
+    for (const peer of this.#peers.values()) peer.endpointDied();
+  }
+}

@@ -1,0 +1,122 @@
+import { once } from 'node:events';
+import { Ping, SignalRequest, SignalResponse } from '@livekit/protocol';
+import { WebSocket } from 'ws';
+import { withDeadline } from '../until.ts';
+
+export type SignalMessage = NonNullable<SignalResponse['message']>;
+
+/** The server answered the upgrade with an HTTP status. */
+export class JoinRefused extends Error {
+  readonly status: number;
+  readonly body: string;
+
+  constructor(status: number, body: string) {
+    super(`the server refused the socket: ${status} ${body}`);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+export type SignalOptions = {
+  url: string;
+  token: string;
+  /** Query parameters beside the token. */
+  query: Record<string, string>;
+  timeoutMs: number;
+  onMessage: (message: SignalMessage) => void;
+  onClose: (code: number) => void;
+};
+
+/**
+ * One signal socket: opens it, waits for its first message, keeps it alive. Messages that come right behind the first one
+ * are held back until `start`, so that the owner has taken the first and can answer.
+ */
+export class LightSignal {
+  readonly #socket: WebSocket;
+  readonly #options: SignalOptions;
+  readonly #first = Promise.withResolvers<SignalMessage>();
+  readonly #early: SignalMessage[] = [];
+  #started = false;
+  #closeCode: number | undefined;
+  #pings: NodeJS.Timeout | undefined;
+
+  /** @returns the socket and its first message; later ones go to `onMessage`. @throws JoinRefused */
+  static async open(options: SignalOptions): Promise<{ signal: LightSignal; first: SignalMessage }> {
+    const query = new URLSearchParams({ access_token: options.token, ...options.query });
+    const socket = new WebSocket(`${options.url.replace(/^http/, 'ws')}/rtc?${query.toString()}`, {
+      perMessageDeflate: false,
+    });
+    const signal = new LightSignal(socket, options);
+    try {
+      return {
+        signal,
+        first: await withDeadline(signal.#first.promise, 'first message of the signal socket', options.timeoutMs),
+      };
+    } catch (error) {
+      socket.terminate();
+      throw error;
+    }
+  }
+
+  private constructor(socket: WebSocket, options: SignalOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    let awaitsFirst = true;
+    socket.on('message', (data: Buffer, binary) => {
+      const { message } = binary ? SignalResponse.fromBinary(data) : SignalResponse.fromJsonString(data.toString());
+      if (message.case === undefined) return;
+      if (awaitsFirst) this.#first.resolve(message);
+      else if (this.#started) options.onMessage(message);
+      else this.#early.push(message);
+      awaitsFirst = false;
+    });
+    socket.on('unexpected-response', (_request, response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+      response.on('end', () => this.#first.reject(new JoinRefused(response.statusCode ?? 0, body)));
+    });
+    socket.on('error', (error) => this.#first.reject(error));
+    socket.on('close', (code) => {
+      clearInterval(this.#pings);
+      this.#first.reject(new Error(`the signal socket closed with ${code}`));
+      this.#closeCode = code;
+      if (this.#started) options.onClose(code);
+    });
+  }
+
+  get open(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  send(message: SignalRequest['message']): void {
+    if (this.open) this.#socket.send(new SignalRequest({ message }).toBinary());
+  }
+
+  /** Hands over what was held back, and pings as clients do, both kinds. */
+  start(pingIntervalS: number): void {
+    this.#started = true;
+    for (const message of this.#early.splice(0)) this.#options.onMessage(message);
+    if (this.#closeCode !== undefined) this.#options.onClose(this.#closeCode);
+    else if (pingIntervalS > 0) this.#keepAlive(pingIntervalS);
+  }
+
+  #keepAlive(intervalS: number): void {
+    this.#pings = setInterval(() => {
+      const timestamp = BigInt(Date.now());
+      this.send({ case: 'ping', value: timestamp });
+      this.send({ case: 'pingReq', value: new Ping({ timestamp, rtt: 0n }) });
+    }, intervalS * 1000).unref();
+  }
+
+  /** Breaks the connection as a lost network would. */
+  cut(): void {
+    this.#socket.terminate();
+  }
+
+  async close(): Promise<void> {
+    if (this.#socket.readyState === WebSocket.CLOSED) return;
+    const closed = once(this.#socket, 'close');
+    this.#socket.close(1000);
+    await withDeadline(closed, 'close of the signal socket', 2000).catch(() => this.#socket.terminate());
+  }
+}

@@ -1,0 +1,167 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { configSchema, type Config } from '../../src/config/options.ts';
+import type { RunningServer } from '../../src/roles/all.ts';
+import { freePort, freePortRange } from './free-ports.ts';
+import { findWorker } from './light/build.ts';
+import { LogRecord } from './log-record.ts';
+import { devKey } from './tokens.ts';
+import { until, withDeadline } from './until.ts';
+
+/** Options as they stand in a configuration file. */
+export type RawConfig = { [key: string]: unknown };
+
+export type NodeOptions = {
+  /** Merged over loopback addresses, one worker and the development key. */
+  config?: RawConfig;
+  logLevel?: string;
+};
+
+/** A server under test. `close` stops it and fails on errors in its log that the test did not expect. */
+export type TestNode = {
+  /** `http://127.0.0.1:port` */
+  url: string;
+  /** `ws://127.0.0.1:port` */
+  wsUrl: string;
+  port: number;
+  log: LogRecord;
+  close(): Promise<void>;
+};
+
+export type InProcessNode = TestNode & { config: Config; debug: RunningServer['debug'] };
+
+export type ProcessNode = TestNode & {
+  pid: number;
+  /** Kills it without a chance to clean up. */
+  kill(): Promise<void>;
+};
+
+/** The server's composition root, inside this process: quick, and open to inspection through `debug`. */
+export async function startNode(options: NodeOptions = {}): Promise<InProcessNode> {
+  await provideWorker();
+  const config = configSchema.parse(await testConfig(0, options.config));
+  const log = new LogRecord();
+  // mediasoup looks for its worker while it is being loaded, so it is loaded after `provideWorker`.
+  const { startAll } = await import('../../src/roles/all.ts');
+  const server = await startAll({ config, log: log.logger(options.logLevel) });
+  return {
+    ...endpointsOf(server.port),
+    config,
+    log,
+    debug: server.debug,
+    close: async () => {
+      await server.close();
+      failOnErrors(log);
+    },
+  };
+}
+
+/** A real server process (`src/main.ts dev`), for what only a process shows: signals, memory, crashes. */
+export async function startNodeProcess(options: NodeOptions = {}): Promise<ProcessNode> {
+  await provideWorker();
+  const port = await freePort();
+  const config = await testConfig(port, {
+    logging: { level: options.logLevel ?? 'info', json: true },
+    ...options.config,
+  });
+  const folder = await mkdtemp(path.join(tmpdir(), 'plenum-node-'));
+  const file = path.join(folder, 'config.yaml');
+  await writeFile(file, JSON.stringify(config));
+  const main = path.join(import.meta.dirname, '../../src/main.ts');
+  const child = spawn(process.execPath, [main, 'dev', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const log = new LogRecord();
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (chunk: string) => log.write(chunk));
+  const node = endpointsOf(port);
+  try {
+    await until(() => healthComplaint(node.url, child), { timeoutMs: 20_000, intervalMs: 50 });
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw new Error(
+      `the server did not start: ${error instanceof Error ? error.message : String(error)}\n${log.tail()}`,
+    );
+  }
+  return {
+    ...node,
+    pid: child.pid ?? 0,
+    log,
+    kill: async () => {
+      child.kill('SIGKILL');
+      await exitOf(child);
+      await rm(folder, { recursive: true });
+    },
+    close: async () => {
+      child.kill('SIGTERM');
+      await withDeadline(exitOf(child), () => `end of the server after SIGTERM\n${log.tail()}`, 15_000).finally(() =>
+        child.kill('SIGKILL'),
+      );
+      await rm(folder, { recursive: true });
+      failOnErrors(log);
+    },
+  };
+}
+
+async function provideWorker(): Promise<void> {
+  const worker = await findWorker();
+  if (worker !== undefined) process.env['MEDIASOUP_WORKER_BIN'] = worker;
+}
+
+async function testConfig(port: number, changes: RawConfig = {}): Promise<RawConfig> {
+  const workers = 1;
+  const firstMediaPort = await freePortRange(workers + 1);
+  const base: RawConfig = {
+    port,
+    bind_addresses: ['127.0.0.1'],
+    keys: { [devKey.apiKey]: devKey.apiSecret },
+    rtc: {
+      workers,
+      node_ip: ['127.0.0.1'],
+      bind_address: '127.0.0.1',
+      port_range_start: firstMediaPort,
+      port_range_end: firstMediaPort + workers,
+    },
+  };
+  return merge(base, changes);
+}
+
+function merge(base: RawConfig, changes: RawConfig): RawConfig {
+  const merged = { ...base };
+  for (const [key, value] of Object.entries(changes)) {
+    const old = merged[key];
+    merged[key] = isPlain(old) && isPlain(value) && key !== 'keys' ? merge(old, value) : value;
+  }
+  return merged;
+}
+
+function isPlain(value: unknown): value is RawConfig {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function endpointsOf(port: number): { url: string; wsUrl: string; port: number } {
+  return { url: `http://127.0.0.1:${port}`, wsUrl: `ws://127.0.0.1:${port}`, port };
+}
+
+async function healthComplaint(url: string, child: ChildProcess): Promise<string> {
+  if (child.exitCode !== null) return `it ended with code ${child.exitCode}`;
+  const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+  return response.status === 200 ? '' : `health answers ${response.status}`;
+}
+
+async function exitOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+function failOnErrors(log: LogRecord): void {
+  const errors = log.unexpectedErrors();
+  if (errors.length > 0) {
+    throw new Error(
+      `the server logged ${errors.length} errors: ${errors
+        .slice(0, 5)
+        .map((line) => JSON.stringify(line))
+        .join('\n')}`,
+    );
+  }
+}

@@ -1,0 +1,8 @@
+#pragma once
+// See absl/types/optional.h.
+#include <string_view>
+
+namespace absl
+{
+	using std::string_view;
+} // namespace absl
