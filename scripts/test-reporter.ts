@@ -38,25 +38,41 @@ function outcomeOf(event: Extract<TestEvent, { type: 'test:pass' | 'test:fail' }
 
 const LINGER_MS = 10_000;
 
-/** Ends a process that something which a test left open keeps alive, and says what kind of thing it is. */
-function endLingeringProcess(): void {
-  const timer = setTimeout(() => {
-    const open = process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap');
-    process.stderr.write(`\nThe tests are over, but something is left open: ${open.join(', ')}\n`);
+/**
+ * Ends a process that has no test left to run but does not end, because a test left something open, and says what kind of
+ * thing it is. Node itself would wait: it sums up only when nothing is left that could add tests.
+ */
+class LingerGuard {
+  #unfinished = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  see(type: TestEvent['type']): void {
+    this.#unfinished += type === 'test:enqueue' ? 1 : type === 'test:complete' ? -1 : 0;
+    clearTimeout(this.#timer);
+    this.#timer = this.#unfinished > 0 ? undefined : setTimeout(() => this.#end(), LINGER_MS).unref();
+  }
+
+  #end(): void {
+    const open = process.getActiveResourcesInfo().join(', ');
+    process.stderr.write(`\nThe tests are over, but the process does not end. Open are: ${open}\n`);
     process.exit(1);
-  }, LINGER_MS);
-  timer.unref();
+  }
 }
+
+const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
 
 /** Turns the events of a run into lines of JSON. Node wants the reporter as default export. */
 export default async function* reportTests(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  const guard = new LingerGuard();
   for await (const event of events) {
+    guard.see(event.type);
+    // Errors thrown outside of any test come as diagnostics only.
+    if (event.type === 'test:diagnostic' && !SUMMARY.test(event.data.message)) {
+      process.stderr.write(`${event.data.message}\n`);
+    }
     const outcome = event.type === 'test:pass' || event.type === 'test:fail' ? outcomeOf(event) : undefined;
     if (outcome !== undefined) {
       yield `${JSON.stringify(outcome)}\n`;
-    }
-    if (event.type === 'test:summary' && event.data.file === undefined) {
-      endLingeringProcess();
     }
   }
 }

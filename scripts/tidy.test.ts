@@ -12,7 +12,7 @@ const OVERLAP = '\0';
 
 const files = sourceFiles();
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
-const isTest = (path: string): boolean => /\.test\.tsx?$/.test(path) || path.startsWith('test/');
+const isTest = (path: string): boolean => /\.test\.tsx?$|-(test-kit|test-server|fixtures)\.ts$|^test\//.test(path);
 const code = files.filter((path) => /\.tsx?$/.test(path));
 
 /** Blanks comments and the text of strings, so that a rule does not find words in prose. Line numbers stay. */

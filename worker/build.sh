@@ -149,6 +149,9 @@ compile() {
 build() {
   local product=$1 log=$1.log
   [[ ! -x $product/mediasoup-worker ]] || return 0
+  # The smoke test is TypeScript. Known before a minute of compiling, not after it.
+  node --input-type=module-typescript --eval '' 2>/dev/null ||
+    fail "worker/build.sh needs Node 24.12 or newer as the first node in PATH; ./plenum brings it along"
   work=$1.work
   trap 'rm -rf "$work"' EXIT # Whatever happens, only the log stays of the build.
   rm -rf "$work" "$product"

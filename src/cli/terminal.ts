@@ -7,7 +7,7 @@ export interface CliOutput {
 }
 
 /** Control characters and direction overrides: a participant's name must not steer the operator's terminal. */
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- control characters are what it is there to find
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 
 /** Text from outside, made harmless and shown in one line. */

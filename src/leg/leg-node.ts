@@ -8,9 +8,10 @@ import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker } from './choose-worker.ts';
 import { Leg } from './leg.ts';
+import type { CarriedMedia, LegObserver } from './observer.ts';
 import { RoomMedia } from './room-media.ts';
 
-export type LegNodeOptions = { nodeId: NodeId; pool: WorkerPool; config: Config; log: Logger };
+export type LegNodeOptions = { nodeId: NodeId; pool: WorkerPool; config: Config; log: Logger; observer?: LegObserver };
 
 export type LegCounts = { legs: number; rooms: number; producers: number; hosts: number };
 
@@ -51,6 +52,15 @@ export class LegNode {
       producers += room.producerCount;
     }
     return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
+  }
+
+  /** What all legs carry right now; walks over every subscription, so it is for scrapes and not for every second. */
+  carried(): CarriedMedia {
+    const sum: CarriedMedia = { published: { audio: 0, video: 0 }, subscribed: { audio: 0, video: 0 }, queuedDataBytes: 0 };
+    for (const { leg } of this.#legs.values()) {
+      leg.countInto(sum);
+    }
+    return sum;
   }
 
   /** Serves a room host until its link closes; then its legs are closed too. */
@@ -126,6 +136,7 @@ export class LegNode {
       now: () => performance.now(),
       answerTimeoutMs: config.rtc.negotiation_timeout * 1000,
       reliableQueueBytes: config.rtc.reliable_queue_bytes,
+      observer: this.#options.observer,
       log: this.#log,
       send: (toHost) => link.send(toHost),
     });
@@ -135,7 +146,7 @@ export class LegNode {
   }
 
   #createRoom(roomName: string, link: HostLink): RoomMedia {
-    const { nodeId, pool, config } = this.#options;
+    const { nodeId, pool, config, observer } = this.#options;
     const room = new RoomMedia({
       roomName,
       nodeId,
@@ -145,6 +156,7 @@ export class LegNode {
         levelThresholdDbov: silenceDbov,
       },
       now: () => performance.now(),
+      onDataDropped: (reason) => observer?.dataDropped(reason, 1),
       send: (message) => link.send(message),
     });
     this.#rooms.set(roomName, room);

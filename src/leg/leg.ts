@@ -5,12 +5,14 @@ import type { DataSubscriber } from '../media/data-subscriber.ts';
 import type { Logger } from '../observe/log.ts';
 import type { ActualLeg, HostToLeg, LegFailure, LegIdentity, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
+import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
 import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
 import type { DataMember } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
 import { isStalled, StreamStates } from './stream-states.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
+import { TrafficMeter } from './traffic-meter.ts';
 
 export type LegOptions = {
   identity: LegIdentity;
@@ -23,6 +25,7 @@ export type LegOptions = {
   answerTimeoutMs: number;
   /** Reliable data that may wait while the subscriber's channels are being made. */
   reliableQueueBytes: number;
+  observer: LegObserver | undefined;
   log: Logger;
   send: (message: LegToHost) => void;
 };
@@ -39,10 +42,13 @@ export class Leg implements DataMember {
   readonly #subscriber: SubscriberPeer;
   readonly #quality = new QualityReporter();
   readonly #streamStates = new StreamStates();
+  readonly #incoming = new TrafficMeter();
+  readonly #outgoing = new TrafficMeter();
   #wanted: WantedLeg;
   #data: DataSubscriber | undefined;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
+  #droppedLossy = 0;
   #reportScheduled = false;
   #lastReport = '';
   #polling = false;
@@ -100,9 +106,21 @@ export class Leg implements DataMember {
     this.#subscriber.producersChanged();
   }
 
+  /** Adds what this leg carries to the sum over all legs. */
+  countInto(sum: CarriedMedia): void {
+    for (const { producer } of this.#publisher.published.values()) {
+      sum.published[producer.kind] += 1;
+    }
+    for (const { kind, bound } of this.#subscriber.held.values()) {
+      sum.subscribed[kind] += bound ? 1 : 0;
+    }
+    sum.queuedDataBytes += this.#data?.counters('_reliable').queuedBytes ?? this.#waitingBytes;
+  }
+
   /** Once a second. */
   observe(): void {
     const { room } = this.#options;
+    this.#countDroppedLossy();
     const tracks = [...this.#subscriber.held.values()].map((held) => ({
       trackSid: held.trackSid,
       stalled: isStalled(held, room),
@@ -125,6 +143,13 @@ export class Leg implements DataMember {
         this.#publisher.published.size > 0 ? this.#publisher.transport?.stats() : undefined,
         this.#subscriber.held.size > 0 ? this.#subscriber.transport?.stats() : undefined,
       ]);
+      const { observer } = this.#options;
+      for (const traffic of [
+        ...this.#incoming.measure(publisher?.traffic ?? []),
+        ...this.#outgoing.measure(subscriber?.traffic ?? []),
+      ]) {
+        observer?.mediaMeasured(traffic);
+      }
       const reports = this.#quality.report({
         publisher,
         subscriber,
@@ -155,9 +180,11 @@ export class Leg implements DataMember {
   }
 
   async #close(): Promise<void> {
+    this.#countDroppedLossy();
     this.#closed = true;
     this.#data = undefined;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
   }
 
@@ -251,6 +278,7 @@ export class Leg implements DataMember {
     );
     const waiting = this.#waiting;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     for (const bytes of waiting) {
       data.send('_reliable', bytes);
     }
@@ -260,10 +288,19 @@ export class Leg implements DataMember {
     this.#waitingBytes += bytes.byteLength;
     if (this.#waitingBytes > this.#options.reliableQueueBytes) {
       this.#waiting = [];
+      this.#waitingBytes = 0;
       this.#fail('data-channel-stuck', 'the data channels were not made in time');
       return;
     }
     this.#waiting.push(bytes);
+  }
+
+  #countDroppedLossy(): void {
+    const dropped = this.#data?.counters('_lossy').dropped ?? 0;
+    if (dropped > this.#droppedLossy) {
+      this.#options.observer?.dataDropped('lossy-backlog', dropped - this.#droppedLossy);
+      this.#droppedLossy = dropped;
+    }
   }
 
   #publishedFacts(): Map<string, PublishedTrackFacts> {
@@ -314,6 +351,9 @@ export class Leg implements DataMember {
 
   #fail(failure: LegFailure, detail: string): void {
     this.#log.info({ failure, detail }, 'leg failed');
+    if (failure === 'data-channel-stuck') {
+      this.#options.observer?.slowSubscriberClosed();
+    }
     this.#send({ kind: 'failed', leg: this.identity.participantSid, failure, detail });
   }
 

@@ -73,14 +73,16 @@ function user(
 function room(...members: Member[]) {
   const clock = { ms: 0 };
   const rpc: { from: string; packet: DataPacket }[] = [];
+  const dropped: string[] = [];
   const data = new RoomData({
     now: () => clock.ms,
+    onDropped: (reason) => dropped.push(reason),
     onRpcPacket: (sender, bytes) => rpc.push({ from: sender.identity, packet: DataPacket.fromBinary(bytes) }),
   });
   for (const member of members) {
     data.join(member);
   }
-  return { data, clock, rpc };
+  return { data, clock, rpc, dropped };
 }
 
 describe('data plane of a room', () => {
@@ -127,7 +129,7 @@ describe('data plane of a room', () => {
 
   it('drops packets without permission, from strangers, undecodable or too large ones', () => {
     const [a, b] = [new Member('a'), new Member('b')];
-    const { data } = room(a, b);
+    const { data, dropped } = room(a, b);
     a.canPublishData = false;
     data.receive('PA_a', 'reliable', user('1'));
     data.receiveUnlabelled('PA_a', Buffer.from('1'));
@@ -137,6 +139,7 @@ describe('data plane of a room', () => {
     data.receive('PA_a', 'reliable', new DataPacket().toBinary());
     data.receive('PA_a', 'reliable', user('x'.repeat(65_536)));
     assert.deepEqual(b.texts(), []);
+    assert.deepEqual(dropped, ['not-allowed', 'not-allowed', 'malformed', 'not-allowed', 'too-large']);
   });
 
   it('routes to identities and sids from all three destination fields', () => {

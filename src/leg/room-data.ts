@@ -10,6 +10,7 @@ import {
   stamp,
   type DataKind,
 } from './data-rules.ts';
+import type { DataDropReason } from './observer.ts';
 import { ReplayCache, type CachedPacket } from './replay-cache.ts';
 
 /** A participant as the data plane sees it. */
@@ -23,6 +24,8 @@ export interface DataMember {
 
 export type RoomDataOptions = {
   now: () => number;
+  /** A packet of a participant was not passed on. */
+  onDropped: (reason: DataDropReason) => void;
   /** Ack or response of a call that the server itself made. */
   onRpcPacket: (sender: LegIdentity, packet: Uint8Array) => void;
 };
@@ -38,10 +41,12 @@ export class RoomData {
   readonly #intercepted = new Set<string>();
   readonly #cache: ReplayCache;
   readonly #onRpcPacket: RoomDataOptions['onRpcPacket'];
+  readonly #onDropped: RoomDataOptions['onDropped'];
 
   constructor(options: RoomDataOptions) {
     this.#cache = new ReplayCache({ ...replay, now: options.now });
     this.#onRpcPacket = options.onRpcPacket;
+    this.#onDropped = options.onDropped;
   }
 
   get size(): number {
@@ -67,14 +72,20 @@ export class RoomData {
 
   /** A message of a participant on one of the two well-known channels. */
   receive(senderSid: string, kind: DataKind, bytes: Uint8Array): void {
-    const entry = this.#entries.get(senderSid);
-    if (entry === undefined || !entry.member.canPublishData || bytes.byteLength > maxDataPacketBytes) {
+    const entry = this.#entryOfSender(senderSid, bytes);
+    if (entry === undefined) {
       return;
     }
     const packet = decodeDataPacket(bytes);
     const sender = entry.member.identity;
-    if (packet === undefined || !mayCarry(sender, packet) || isDuplicate(entry, packet, kind)) {
-      return;
+    if (packet === undefined) {
+      return this.#onDropped('malformed');
+    }
+    if (!mayCarry(sender, packet)) {
+      return this.#onDropped('not-allowed');
+    }
+    if (isDuplicate(entry, packet, kind)) {
+      return this.#onDropped('duplicate');
     }
     stamp(packet, sender, kind);
     const requestId = rpcRequestIdOf(packet);
@@ -87,8 +98,8 @@ export class RoomData {
 
   /** A message on a channel of the application's own goes to all others as a user packet. */
   receiveUnlabelled(senderSid: string, bytes: Uint8Array): void {
-    const entry = this.#entries.get(senderSid);
-    if (entry === undefined || !entry.member.canPublishData || bytes.byteLength > maxDataPacketBytes) {
+    const entry = this.#entryOfSender(senderSid, bytes);
+    if (entry === undefined) {
       return;
     }
     const packet = new DataPacket({ value: { case: 'user', value: new UserPacket({ payload: bytes }) } });
@@ -129,6 +140,20 @@ export class RoomData {
         this.#replay(entry.member, packet);
       }
     }
+  }
+
+  /** Undefined when the sender may not send these bytes. */
+  #entryOfSender(senderSid: string, bytes: Uint8Array): Entry | undefined {
+    const entry = this.#entries.get(senderSid);
+    if (entry !== undefined && !entry.member.canPublishData) {
+      this.#onDropped('not-allowed');
+      return undefined;
+    }
+    if (bytes.byteLength > maxDataPacketBytes) {
+      this.#onDropped('too-large');
+      return undefined;
+    }
+    return entry;
   }
 
   #fanOut(packet: DataPacket, kind: DataKind, senderSid: string): void {

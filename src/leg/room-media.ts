@@ -7,6 +7,7 @@ import type { WorkerPool } from '../media/worker-pool.ts';
 import type { NodeId, TrackSid } from '../protocol/ids.ts';
 import type { LegToHost, TrackLevel } from '../protocol/leg-messages.ts';
 import type { Leg } from './leg.ts';
+import type { DataDropReason } from './observer.ts';
 import type { ProducerDirectory, PublishedProducer } from './published-producer.ts';
 import { RoomData } from './room-data.ts';
 
@@ -16,6 +17,7 @@ export type RoomMediaOptions = {
   pool: WorkerPool;
   routerOptions: CreateRouterOptions;
   now: () => number;
+  onDataDropped: (reason: DataDropReason) => void;
   send: (message: LegToHost) => void;
 };
 
@@ -40,6 +42,7 @@ export class RoomMedia implements ProducerDirectory {
     this.nodeId = options.nodeId;
     this.data = new RoomData({
       now: options.now,
+      onDropped: options.onDataDropped,
       onRpcPacket: (sender, packet) =>
         options.send({ kind: 'rpcPacket', roomName: options.roomName, leg: sender.participantSid, packet }),
     });

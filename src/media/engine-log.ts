@@ -3,6 +3,9 @@ import type { Logger } from '../observe/log.ts';
 
 const linesPerSecond = 20;
 
+/** We close an object while the word that its parent took it along is still on its way: nothing is wrong. */
+const closedTwice = /NotFoundError.*\[method:\w+\.close\w+\]/;
+
 /**
  * Sends the engine's warnings and errors to our log. Some of them can be provoked by a client, packet by packet, so only
  * some lines a second are written and the rest is counted. The engine has one set of listeners for the whole process.
@@ -32,7 +35,9 @@ export function passEngineLogs(log: Logger): void {
       }
     },
     onerror: (namespace, message, error) => {
-      if (mayWrite()) {
+      if (closedTwice.test(message)) {
+        log.debug({ namespace }, message);
+      } else if (mayWrite()) {
         log.error({ namespace, ...(error === undefined ? {} : { err: error }) }, message);
       }
     },

@@ -1,5 +1,6 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createWorker, type types } from 'mediasoup';
 import type { Logger } from '../observe/log.ts';
 import type { RtpCodecCapability } from '../sdp/rtp.ts';
@@ -42,6 +43,8 @@ export type WorkerUsage = {
 /** The engine does not look more often, and needs ten packets per look: 20 ms frames give twelve. */
 const levelIntervalMs = 250;
 const pageBytes = 4096;
+/** For each step of an orderly end; a worker that needs longer hangs. */
+const endTimeoutMs = 2000;
 
 /** One mediasoup process: one thread, one port for UDP and TCP, many rooms. */
 export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
@@ -70,6 +73,7 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
     // Other tags write a line per bad or late packet: `sctp` one for each lossy message that expires on a slow path.
     const worker = await createWorker({ logLevel: 'warn', logTags: ['info', 'dtls'] });
     try {
+      leaveSignalsAlone(worker);
       const { server, port } = await bind(worker, options);
       log.info({ pid: worker.pid, port }, 'media worker is up');
       return new MediaWorker({ ...options, log, worker, server, port });
@@ -151,6 +155,20 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
     }
   }
 
+  /**
+   * Closes it when it has answered what it was asked: an answer that finds no reader is an error in its log.
+   * @returns when the process is gone and its port free
+   */
+  async end(): Promise<void> {
+    if (this.#closeReason === undefined) {
+      await Promise.race([this.#worker.getResourceUsage().catch(() => undefined), delay(endTimeoutMs, undefined, { ref: false })]);
+    }
+    this.close();
+    if (!this.#worker.subprocessClosed) {
+      await once(this.#worker, 'subprocessclose', { signal: AbortSignal.timeout(endTimeoutMs) }).catch(() => kill(this.pid));
+    }
+  }
+
   #died(error: Error): void {
     if (this.#closeReason === undefined) {
       this.#log.error({ err: error, pid: this.pid }, 'media worker died');
@@ -180,6 +198,24 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
     if (this.#closeReason !== undefined) {
       throw mediaClosed('the media worker');
     }
+  }
+}
+
+/**
+ * The engine's library closes its workers at the first SIGINT or SIGTERM of this process, before clients are told to leave.
+ * Ending is the owner's task.
+ */
+function leaveSignalsAlone(worker: types.Worker): void {
+  const { onSignal } = worker as unknown as { onSignal: NodeJS.SignalsListener };
+  process.off('SIGINT', onSignal);
+  process.off('SIGTERM', onSignal);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has just ended by itself.
   }
 }
 

@@ -32,6 +32,21 @@ export type ConsumerStats = StreamStats & {
   preferredLayers: Layers | undefined;
 };
 
+/** Running counters of one RTP stream, from the server's point of view. */
+export type StreamTraffic = {
+  /** Object and SSRC: unique within its transport. */
+  id: string;
+  direction: 'incoming' | 'outgoing';
+  /** Without retransmissions. */
+  packets: number;
+  retransmittedPackets: number;
+  /** The engine counts incoming retransmissions in, outgoing ones not. */
+  sizeBytes: number;
+  nackedPackets: number;
+  plis: number;
+  firs: number;
+};
+
 export type TransportStats = {
   bytesReceived: number;
   bytesSent: number;
@@ -39,6 +54,7 @@ export type TransportStats = {
   availableOutgoingBps: number | undefined;
   producers: ProducerStats[];
   consumers: ConsumerStats[];
+  traffic: StreamTraffic[];
 };
 
 export type CollectOptions = {
@@ -49,10 +65,11 @@ export type CollectOptions = {
 
 /** One request per object: meant for every few seconds, not more. Objects that close meanwhile are left out. */
 export async function collectTransportStats(options: CollectOptions): Promise<TransportStats> {
+  const traffic: StreamTraffic[] = [];
   const [transport, producers, consumers] = await Promise.all([
     options.transport.getStats(),
-    Promise.all(options.producers.map(async (producer) => ifStillThere(producerStats(producer)))),
-    Promise.all(options.consumers.map(async (consumer) => ifStillThere(consumerStats(consumer)))),
+    Promise.all(options.producers.map(async (producer) => ifStillThere(producerStats(producer, traffic)))),
+    Promise.all(options.consumers.map(async (consumer) => ifStillThere(consumerStats(consumer, traffic)))),
   ]);
   return {
     bytesReceived: transport[0]?.bytesReceived ?? 0,
@@ -60,6 +77,7 @@ export async function collectTransportStats(options: CollectOptions): Promise<Tr
     availableOutgoingBps: transport[0]?.availableOutgoingBitrate,
     producers: producers.filter((entry) => entry !== undefined),
     consumers: consumers.filter((entry) => entry !== undefined),
+    traffic,
   };
 }
 
@@ -67,9 +85,11 @@ async function ifStillThere<T>(stats: Promise<T>): Promise<T | undefined> {
   return stats.catch(() => undefined);
 }
 
-async function producerStats(producer: MediaProducer): Promise<ProducerStats> {
+async function producerStats(producer: MediaProducer, traffic: StreamTraffic[]): Promise<ProducerStats> {
   const encodings = producer.rtpParameters.encodings ?? [];
-  const layers = (await producer.getStats())
+  const streams = await producer.getStats();
+  traffic.push(...streams.map((stats) => streamTraffic(producer.id, 'incoming', stats)));
+  const layers = streams
     .map((stats) => ({ ...streamStats(stats, clockRateOf(producer)), ssrc: stats.ssrc, rid: stats.rid ?? '' }))
     .toSorted((a, b) => position(encodings, a) - position(encodings, b));
   return {
@@ -86,8 +106,11 @@ async function producerStats(producer: MediaProducer): Promise<ProducerStats> {
   };
 }
 
-async function consumerStats(consumer: MediaConsumer): Promise<ConsumerStats> {
+async function consumerStats(consumer: MediaConsumer, traffic: StreamTraffic[]): Promise<ConsumerStats> {
   const sent = (await consumer.getStats()).find((stats) => stats.type === 'outbound-rtp');
+  if (sent !== undefined) {
+    traffic.push(streamTraffic(consumer.id, 'outgoing', sent));
+  }
   const empty: StreamStats = { packets: 0, packetsLost: 0, bitrateBps: 0, rttMs: 0, jitterMs: 0, score: 0 };
   return {
     ...(sent === undefined ? empty : streamStats(sent, clockRateOf(consumer))),
@@ -109,6 +132,24 @@ function streamStats(stats: types.ProducerStat | types.ConsumerStat, clockRate: 
     rttMs: stats.roundTripTime ?? 0,
     jitterMs: (stats.jitter * 1000) / clockRate,
     score: stats.score,
+  };
+}
+
+function streamTraffic(
+  objectId: string,
+  direction: StreamTraffic['direction'],
+  stats: types.ProducerStat | types.ConsumerStat,
+): StreamTraffic {
+  const retransmittedPackets = stats.packetsRetransmitted;
+  return {
+    id: `${objectId}:${stats.ssrc}`,
+    direction,
+    packets: direction === 'incoming' ? Math.max(0, stats.packetCount - retransmittedPackets) : stats.packetCount,
+    retransmittedPackets,
+    sizeBytes: stats.byteCount,
+    nackedPackets: stats.nackPacketCount,
+    plis: stats.pliCount,
+    firs: stats.firCount,
   };
 }
 

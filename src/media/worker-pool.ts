@@ -47,7 +47,6 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
         const slot: Slot = { index, worker: undefined, port, failures: 0, startedAtMs: 0 };
         pool.#slots.push(slot);
         // One after the other: two that probe at once would both fail on the port that one of them took.
-        // oxlint-disable-next-line no-await-in-loop
         await pool.#startSlot(slot);
         port = slot.port + 1;
       }
@@ -89,11 +88,11 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
   /** Ends all workers; resolves when no restart is under way any more. */
   async close(): Promise<void> {
     this.#abort.abort();
+    const { workers } = this;
     for (const slot of this.#slots) {
-      slot.worker?.close();
       slot.worker = undefined;
     }
-    await Promise.all(this.#restarts);
+    await Promise.all([...workers.map((worker) => worker.end()), ...this.#restarts]);
   }
 
   async #startSlot(slot: Slot): Promise<void> {
@@ -125,13 +124,11 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
     const { signal } = this.#abort;
     while (!signal.aborted && slot.worker === undefined) {
       const waitMs = Math.min((this.#options.restartDelayMs ?? 100) * 2 ** (slot.failures - 1), restartDelayMaxMs);
-      // oxlint-disable-next-line no-await-in-loop
       await delay(waitMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) {
         return;
       }
       try {
-        // oxlint-disable-next-line no-await-in-loop
         await this.#startSlot(slot);
       } catch (error) {
         slot.failures += 1;

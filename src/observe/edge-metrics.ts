@@ -16,10 +16,13 @@ export class GatewayMetrics implements GatewayObserver {
   readonly #messages: Counter<'direction'>;
   readonly #bytes: Counter<'direction'>;
   readonly #slowClients: Counter<'channel'>;
+  readonly #joinSteps: Counter<'state'>;
 
-  constructor(registry: Registry, slowClients: Counter<'channel'>) {
+  /** @param shared counters that other parts add to as well */
+  constructor(registry: Registry, shared: { slowClients: Counter<'channel'>; joins: Counter<'state'> }) {
     const registers = [registry];
-    this.#slowClients = slowClients;
+    this.#slowClients = shared.slowClients;
+    this.#joinSteps = shared.joins;
     this.#connections = new Gauge({
       name: 'plenum_http_connections',
       help: 'Open TCP connections, half-open ones included.',
@@ -83,6 +86,7 @@ export class GatewayMetrics implements GatewayObserver {
 
   joinAnswered(status: number, latencyMs: number): void {
     this.#joins.observe({ status: String(status) }, latencyMs);
+    this.#joinSteps.inc({ state: status === 101 ? 'signal_connected' : 'signal_failed' });
   }
 
   socketOpened(): void {

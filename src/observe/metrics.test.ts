@@ -55,38 +55,43 @@ describe('Metrics', () => {
   it('counts a call under LiveKit’s names, with the node as constant labels', async () => {
     const metrics = createMetrics();
     const { rooms } = metrics;
-    rooms.roomOpened();
-    rooms.roomOpened();
-    rooms.joinReached('signal_connected');
-    rooms.participantJoined();
-    rooms.participantActive(16, 120);
+    const carried = { published: { audio: 2, video: 1 }, subscribed: { audio: 0, video: 4 }, queuedDataBytes: 300 };
+    metrics.watchCalls(() => ({ rooms: 1, participants: 3, carried }));
+    rooms.participantActive(120);
+    rooms.participantAborted();
     rooms.trackPublished('video');
-    rooms.trackSubscribed('video');
-    rooms.trackUnsubscribed('video');
-    rooms.trackSubscribeFailed('codec');
-    rooms.participantLeft(16, 60_000);
+    rooms.participantLeft(60_000);
     rooms.roomClosed(61);
     const { samples } = await read(metrics);
     assert.ok(samples.every(({ labels }) => labels['node_id'] === 'ND_test' && labels['node_type'] === 'SERVER'));
     const value = (name: string, labels?: Record<string, string>): number | undefined => valueOf(samples, name, labels);
     assert.equal(value('livekit_room_total'), 1);
     assert.equal(value('livekit_room_duration_seconds_sum'), 61);
-    assert.equal(value('livekit_participant_total'), 0);
-    assert.equal(value('livekit_participant_join_total', { state: 'signal_connected' }), 1);
-    assert.equal(value('livekit_session_join_latency_ms_bucket', { protocol_version: '16', le: '150' }), 1);
-    assert.equal(value('livekit_session_join_latency_ms_bucket', { protocol_version: '16', le: '100' }), 0);
-    assert.equal(value('livekit_track_published_total', { kind: 'video' }), 1);
-    assert.equal(value('livekit_track_subscribed_total', { kind: 'video' }), 0);
-    assert.equal(value('livekit_track_subscribe_counter', { state: 'failed', error: 'codec' }), 1);
+    assert.equal(value('livekit_participant_total'), 3);
+    assert.equal(value('livekit_participant_join_total', { state: 'rtc_connected' }), 1);
+    assert.equal(value('livekit_participant_join_total', { state: 'rtc_failed' }), 1);
+    assert.equal(value('livekit_session_join_latency_ms_bucket', { le: '150' }), 1);
+    assert.equal(value('livekit_session_join_latency_ms_bucket', { le: '100' }), 0);
+    assert.equal(value('livekit_session_duration_ms_sum'), 60_000);
+    assert.equal(value('livekit_track_publish_counter', { kind: 'video' }), 1);
+    assert.equal(value('livekit_track_published_total', { kind: 'audio' }), 2);
+    assert.equal(value('livekit_track_subscribed_total', { kind: 'video' }), 4);
+    assert.equal(value('plenum_data_queue_bytes'), 300);
   });
 
   it('counts media, data, sockets, API requests and webhooks', async () => {
     const metrics = createMetrics();
-    metrics.media.trafficMeasured({ direction: 'outgoing', transmission: 'initial', packets: 10, sizeBytes: 12_000 });
-    metrics.media.feedbackMeasured({ direction: 'incoming', nack: 3, pli: 2, fir: 0 });
-    metrics.data.queueChanged(500);
-    metrics.data.queueChanged(-200);
-    metrics.data.slowSubscriberClosed();
+    metrics.legs.mediaMeasured({
+      direction: 'outgoing',
+      packets: 10,
+      retransmittedPackets: 1,
+      sizeBytes: 12_000,
+      nackedPackets: 3,
+      plis: 2,
+      firs: 0,
+    });
+    metrics.legs.dataDropped('lossy-backlog', 4);
+    metrics.legs.slowSubscriberClosed();
     metrics.gateway.connectionOpened();
     metrics.gateway.connectionRejected();
     metrics.gateway.requestAnswered('validate', 401);
@@ -114,10 +119,13 @@ describe('Metrics', () => {
     metrics.webhook.dispatched('invented', 'failed');
     const { samples } = await read(metrics);
     const value = (name: string, labels?: Record<string, string>): number | undefined => valueOf(samples, name, labels);
-    assert.equal(value('livekit_packet_total', { direction: 'outgoing' }), 10);
+    assert.equal(value('livekit_packet_total', { direction: 'outgoing', transmission: 'initial' }), 10);
+    assert.equal(value('livekit_packet_total', { direction: 'outgoing', transmission: 'retransmit' }), 1);
     assert.equal(value('livekit_packet_bytes', { direction: 'outgoing' }), 12_000);
-    assert.equal(value('livekit_nack_total', { direction: 'incoming' }), 3);
-    assert.equal(value('plenum_data_queue_bytes'), 300);
+    assert.equal(value('livekit_nack_total', { direction: 'outgoing' }), 3);
+    assert.equal(value('livekit_pli_total', { direction: 'outgoing' }), 2);
+    assert.equal(value('plenum_data_packets_dropped_total', { reason: 'lossy-backlog' }), 4);
+    assert.equal(value('livekit_participant_join_total', { state: 'signal_connected' }), 1);
     assert.equal(value('plenum_slow_clients_closed_total', { channel: 'data' }), 1);
     assert.equal(value('plenum_slow_clients_closed_total', { channel: 'signal' }), 1);
     assert.equal(value('plenum_http_connections'), 1);
@@ -192,7 +200,11 @@ describe('metrics server', () => {
 
   it('serves the text to GET on any path and nothing else', async () => {
     const metrics = createMetrics();
-    metrics.rooms.roomOpened();
+    metrics.watchCalls(() => ({
+      rooms: 1,
+      participants: 0,
+      carried: { published: { audio: 0, video: 0 }, subscribed: { audio: 0, video: 0 }, queuedDataBytes: 0 },
+    }));
     const log = createLog({ level: 'silent', json: true });
     const server = await startMetricsServer({ registry: metrics.registry, port: 0, bindAddress: '127.0.0.1', log });
     servers.push(server);

@@ -1,6 +1,6 @@
 /** The metrics of one node, in a registry of its own: each part gets the piece that it reports to. */
 import { Counter, Registry } from 'prom-client';
-import { DataMetrics, MediaMetrics, RoomMetrics } from './call-metrics.ts';
+import { CallGauges, LegMetrics, RoomMetrics, type CallsNow } from './call-metrics.ts';
 import { GatewayMetrics, TwirpMetrics, WebhookMetrics } from './edge-metrics.ts';
 import { EventLoopMetrics, WorkerMetrics } from './process-metrics.ts';
 
@@ -14,8 +14,7 @@ export type MetricsOptions = {
 export class Metrics {
   readonly registry = new Registry();
   readonly rooms: RoomMetrics;
-  readonly media: MediaMetrics;
-  readonly data: DataMetrics;
+  readonly legs: LegMetrics;
   readonly gateway: GatewayMetrics;
   readonly twirp: TwirpMetrics;
   readonly webhook: WebhookMetrics;
@@ -25,14 +24,19 @@ export class Metrics {
   constructor(options: MetricsOptions) {
     this.registry.setDefaultLabels({ node_id: options.nodeId, node_type: options.nodeType });
     const slowClients = createSlowClientCounter(this.registry);
-    this.rooms = new RoomMetrics(this.registry);
-    this.media = new MediaMetrics(this.registry);
-    this.data = new DataMetrics(this.registry, slowClients);
-    this.gateway = new GatewayMetrics(this.registry, slowClients);
+    const joins = createJoinCounter(this.registry);
+    this.rooms = new RoomMetrics(this.registry, joins);
+    this.legs = new LegMetrics(this.registry, slowClients);
+    this.gateway = new GatewayMetrics(this.registry, { slowClients, joins });
     this.twirp = new TwirpMetrics(this.registry);
     this.webhook = new WebhookMetrics(this.registry);
     this.workers = new WorkerMetrics(this.registry);
     this.#eventLoop = new EventLoopMetrics(this.registry);
+  }
+
+  /** @param now asked at each scrape */
+  watchCalls(now: () => CallsNow): void {
+    new CallGauges(this.registry, now);
   }
 
   /** Stops measuring; what was counted can still be read. Safe to call twice. */
@@ -47,6 +51,16 @@ function createSlowClientCounter(registry: Registry): Counter<'channel'> {
     name: 'plenum_slow_clients_closed_total',
     help: 'Clients closed because they let their queue run full, by channel: signal or data.',
     labelNames: ['channel'],
+    registers: [registry],
+  });
+}
+
+/** How far joins got: the gateway sees the first step, the room the second. */
+function createJoinCounter(registry: Registry): Counter<'state'> {
+  return new Counter({
+    name: 'livekit_participant_join_total',
+    help: 'Joins and resumes that got a socket (signal_connected) or not (signal_failed); joins that got media (rtc_connected) or not (rtc_failed).',
+    labelNames: ['state'],
     registers: [registry],
   });
 }

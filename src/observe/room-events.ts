@@ -37,27 +37,24 @@ export class RoomEvents {
   #count(event: WebhookEvent): void {
     const { metrics } = this.#options;
     switch (event.event) {
-      case 'room_started':
-        return metrics.roomOpened();
       case 'room_finished':
-        return metrics.roomClosed(this.#secondsSince(event.room?.creationTimeMs));
+        return metrics.roomClosed(this.#millisecondsSince(event.room?.creationTimeMs) / 1000);
       case 'participant_joined':
-        metrics.participantJoined();
-        return metrics.joinReached('rtc_connected');
+        return metrics.participantActive(this.#millisecondsSince(event.participant?.joinedAtMs));
+      case 'participant_connection_aborted':
+        return metrics.participantAborted();
       case 'participant_left':
-        return metrics.participantLeft(17, this.#secondsSince(event.participant?.joinedAtMs) * 1000);
+        return metrics.participantLeft(this.#millisecondsSince(event.participant?.joinedAtMs));
       case 'track_published':
         return metrics.trackPublished(trackKind(event.track?.type));
-      case 'track_unpublished':
-        return metrics.trackUnpublished(trackKind(event.track?.type));
       default:
     }
   }
 
-  #secondsSince(startedAtMs: bigint | undefined): number {
+  #millisecondsSince(startedAtMs: bigint | undefined): number {
     return startedAtMs === undefined || startedAtMs === 0n
       ? 0
-      : Math.max(0, (this.#options.now() - Number(startedAtMs)) / 1000);
+      : Math.max(0, this.#options.now() - Number(startedAtMs));
   }
 }
 

@@ -72,7 +72,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   const { config, log } = options;
   const nodeId = toNodeId(randomSuffix());
   const link: MemoryLinkOptions = options.transfer === undefined ? {} : { transfer: options.transfer };
-  const metrics = new Metrics({ nodeId, nodeType: 'SERVER' });
+  const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'SERVER' }), (value) => value.close());
 
   const pool = stack.adopt(await WorkerPool.start({ settings: mediaSettings(config), log }), (value) => value.close());
   observeWorkers(pool, metrics);
@@ -82,7 +82,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
-  const legs = stack.adopt(new LegNode({ nodeId, pool, config, log }), (value) => value.close());
+  const legs = stack.adopt(new LegNode({ nodeId, pool, config, log, observer: metrics.legs }), (value) => value.close());
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
   const host = new RoomHostNode({
     settings: toRoomSettings({ config, nodeId, now: Date.now }),
@@ -92,6 +92,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     random: randomSuffix,
     log,
   });
+  metrics.watchCalls(() => ({ rooms: host.stats().rooms, participants: host.stats().participants, carried: legs.carried() }));
   directory.attachHost((end) => host.acceptGateway(end));
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>(link);
   legs.addHost(legEnd);

@@ -1,5 +1,5 @@
 /** What a participant may do, and who may subscribe to its tracks. */
-import { ParticipantPermission, type SubscriptionPermission, type TrackSource } from '@livekit/protocol';
+import { ParticipantPermission, type SubscriptionPermission, TrackSource } from '@livekit/protocol';
 import type { VideoGrants } from '../protocol/session-messages.ts';
 
 export function toPermission(grants: VideoGrants): ParticipantPermission {
@@ -39,7 +39,7 @@ export function mayPublishSource(grants: VideoGrants, source: TrackSource): bool
   if (!grants.canPublish) {
     return false;
   }
-  return grants.canPublishSources.length === 0 || grants.canPublishSources.includes(source);
+  return grants.canPublishSources.length === 0 || (source !== TrackSource.UNKNOWN && grants.canPublishSources.includes(source));
 }
 
 /** A publisher's decision on who may receive its tracks. */

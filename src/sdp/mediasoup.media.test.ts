@@ -85,12 +85,12 @@ describe('plans and offers against the media worker', () => {
   }
 });
 
-/** One stream with layers counts as SVC, several as simulcast; lone H264 and opus have none that the worker could see. */
+/** Several streams are simulcast, one of VP9 or AV1 is SVC, and one of another codec is forwarded as it is. */
 function expectedType(mimeType: string, encodings: number): mediasoup.types.ProducerType {
   if (encodings > 1) {
     return 'simulcast';
   }
-  return mimeType === 'audio/opus' || mimeType === 'video/H264' ? 'simple' : 'svc';
+  return mimeType === 'video/VP9' || mimeType === 'video/AV1' ? 'svc' : 'simple';
 }
 
 function checkOffer(slots: SubscriberSlot[]): void {

@@ -211,7 +211,7 @@ describe('planPublication of video', () => {
     section.codecs.splice(1);
     const { rtpParameters } = plan(section, videoWish('vp8'));
     assert.equal(rtpParameters.codecs.length, 1);
-    assert.deepEqual(rtpParameters.encodings, [{ ssrc: 1, scalabilityMode: 'L1T3' }]);
+    assert.deepEqual(rtpParameters.encodings, [{ ssrc: 1 }], 'a lone VP8 stream states no layers');
   });
 
   it('prefers constrained baseline in packetization mode 1 among H264 formats', () => {

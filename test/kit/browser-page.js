@@ -4,6 +4,9 @@
   const analysers = new Map();
   window.events = [];
   window.packets = [];
+  window.streams = [];
+  window.subscribed = [];
+  window.disconnectReason = undefined;
 
   const findPublication = (trackSid) =>
     [...window.room.remoteParticipants.values()]
@@ -30,6 +33,10 @@
       document.body.append(element);
     });
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    room.on(client.RoomEvent.LocalTrackSubscribed, (publication) => window.subscribed.push(publication.trackSid));
+    room.on(client.RoomEvent.Disconnected, (reason) => {
+      window.disconnectReason = reason ?? 0;
+    });
     await room.connect(url, token, connectOptions);
   }
 
@@ -53,13 +60,56 @@
     return publication.trackSid;
   }
 
-  async function publishMicrophone() {
+  async function publishMicrophone(options = {}) {
     const track = await client.createLocalAudioTrack({
       echoCancellation: false,
       noiseSuppression: false,
       autoGainControl: false,
     });
-    return (await window.room.localParticipant.publishTrack(track)).trackSid;
+    return (await window.room.localParticipant.publishTrack(track, options)).trackSid;
+  }
+
+  async function publishScreen() {
+    const publication = await window.room.localParticipant.setScreenShareEnabled(
+      true,
+      { resolution: { width: 640, height: 360, frameRate: 10 } },
+      { videoCodec: 'vp8', simulcast: false },
+    );
+    return publication.trackSid;
+  }
+
+  const localPublication = (trackSid) =>
+    [...window.room.localParticipant.trackPublications.values()].find(
+      (publication) => publication.trackSid === trackSid,
+    );
+
+  /** What the sender of a published video does with each of its encodings. */
+  function encodings(trackSid) {
+    const sender = localPublication(trackSid)?.track?.sender;
+    return (sender?.getParameters().encodings ?? []).map(({ rid, active, scalabilityMode, maxBitrate }) => ({
+      rid: rid ?? '',
+      active: active ?? true,
+      scalabilityMode: scalabilityMode ?? '',
+      maxBitrate: maxBitrate ?? 0,
+    }));
+  }
+
+  const toHex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+  /** Keeps what arrives as text or byte stream of a topic in `window.streams`; of bytes, their SHA-256. */
+  function receiveStreams(topic) {
+    const keep = (kind, reader, from, text, sizeBytes) => {
+      const { name = '', attributes = {} } = reader.info;
+      window.streams.push({ kind, topic, from: from.identity, name, attributes: { ...attributes }, text, sizeBytes });
+    };
+    window.room.registerTextStreamHandler(topic, async (reader, from) => {
+      const text = await reader.readAll();
+      keep('text', reader, from, text, new TextEncoder().encode(text).length);
+    });
+    window.room.registerByteStreamHandler(topic, async (reader, from) => {
+      const bytes = await new Blob(await reader.readAll()).arrayBuffer();
+      keep('bytes', reader, from, toHex(await crypto.subtle.digest('SHA-256', bytes)), bytes.byteLength);
+    });
   }
 
   function visibleShare(video) {
@@ -105,13 +155,13 @@
     return analyser;
   }
 
-  async function audioPeak(trackSid, windowMs) {
+  async function audioPeak(trackSid, windowMs, enough = Infinity) {
     const track = findPublication(trackSid)?.track?.mediaStreamTrack;
     if (!track) return 0;
     const analyser = await analyserOf(track);
     const samples = new Float32Array(analyser.fftSize);
     let peak = 0;
-    for (const endMs = performance.now() + windowMs; performance.now() < endMs;) {
+    for (const endMs = performance.now() + windowMs; performance.now() < endMs && peak < enough;) {
       analyser.getFloatTimeDomainData(samples);
       for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -119,5 +169,16 @@
     return peak;
   }
 
-  window.kit = { connect, publishCamera, publishMicrophone, lookAt, audioPeak };
+  window.kit = {
+    connect,
+    publishCamera,
+    publishMicrophone,
+    publishScreen,
+    localPublication,
+    findPublication,
+    encodings,
+    receiveStreams,
+    lookAt,
+    audioPeak,
+  };
 })();

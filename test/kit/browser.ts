@@ -37,6 +37,21 @@ export type ReceivedPacket = {
   kind: number;
 };
 
+/** A text or byte stream that arrived whole. */
+export type ReceivedStream = {
+  kind: 'text' | 'bytes';
+  topic: string;
+  from: string;
+  /** Of a byte stream. */
+  name: string;
+  attributes: Record<string, string>;
+  /** The text, or the SHA-256 of the bytes in hexadecimal. */
+  text: string;
+  sizeBytes: number;
+};
+
+export type SentEncoding = { rid: string; active: boolean; scalabilityMode: string; maxBitrate: number };
+
 /** What browser-page.js puts on `window`. */
 export type PageWindow = {
   LivekitClient: typeof LiveKit;
@@ -44,12 +59,22 @@ export type PageWindow = {
   /** Names of room events in order of arrival. */
   events: string[];
   packets: ReceivedPacket[];
+  streams: ReceivedStream[];
+  /** Sids of own tracks that somebody received (LocalTrackSubscribed). */
+  subscribed: string[];
+  /** livekit-client's DisconnectReason once the room is disconnected. */
+  disconnectReason: number | undefined;
   kit: {
     connect(url: string, token: string, roomOptions: object, connectOptions: object): Promise<void>;
     publishCamera(options: CameraOptions): Promise<string>;
-    publishMicrophone(): Promise<string>;
+    publishMicrophone(options?: LiveKit.TrackPublishOptions): Promise<string>;
+    publishScreen(): Promise<string>;
+    localPublication(trackSid: string): LiveKit.LocalTrackPublication | undefined;
+    findPublication(trackSid: string): LiveKit.RemoteTrackPublication | undefined;
+    encodings(trackSid: string): SentEncoding[];
+    receiveStreams(topic: string): void;
     lookAt(trackSid: string): Promise<VideoLook | undefined>;
-    audioPeak(trackSid: string, windowMs: number): Promise<number>;
+    audioPeak(trackSid: string, windowMs: number, enough?: number): Promise<number>;
   };
 };
 /** Only meaningful inside functions that run in the page. */
@@ -209,18 +234,28 @@ export class BrowserClient {
     return look;
   }
 
-  /** Loudest sample of a subscribed audio track within the next `windowMs`, 0–1. */
-  async audioPeak(trackSid: string, windowMs = 1200): Promise<number> {
-    return this.page.evaluate(async ([sid, lengthMs]) => window.kit.audioPeak(sid, lengthMs), [
-      trackSid,
-      windowMs,
-    ] as const);
+  /** Loudest sample of a subscribed audio track within the next `windowMs`, or the first one above `enough`, 0–1. */
+  async audioPeak(trackSid: string, windowMs = 1200, enough = 1): Promise<number> {
+    return this.page.evaluate(
+      async ([sid, lengthMs, stopAt]) => window.kit.audioPeak(sid, lengthMs, stopAt),
+      [trackSid, windowMs, enough] as const,
+    );
+  }
+
+  /** Publishes Chromium's fake screen. @returns track sid */
+  async publishScreen(): Promise<string> {
+    return this.page.evaluate(async () => window.kit.publishScreen());
+  }
+
+  /** What the sender of a published video does with each of its encodings. */
+  async encodings(trackSid: string): Promise<SentEncoding[]> {
+    return this.page.evaluate((sid) => window.kit.encodings(sid), trackSid);
   }
 
   async waitForSound(trackSid: string, timeoutMs = 15_000): Promise<void> {
     await until(
       async () => {
-        const peak = await this.audioPeak(trackSid);
+        const peak = await this.audioPeak(trackSid, 1200, 0.02);
         return peak > 0.01 ? '' : `${this.identity} hears of ${trackSid} a peak of ${peak}`;
       },
       { timeoutMs },

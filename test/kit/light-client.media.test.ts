@@ -27,7 +27,7 @@ describe('light client against a whole server', () => {
   }
 
   it('hears and sees a publisher without a gap, and the late joiner too', async () => {
-    const early = await join('media', 'early');
+    const early = await join('media', 'early', { publish: { video: true } });
     const publisher = await join('media', 'publisher', { publish: { audio: true, video: { simulcast: true } } });
     const late = await join('media', 'late');
     const [audio = '', video = ''] = publisher.publishedTrackSids;
@@ -36,8 +36,10 @@ describe('light client against a whole server', () => {
       assert.equal(heard.lost, 0);
       const seen = await subscriber.waitForTrack(video, { contiguousMs: 200, keyFrame: true });
       assert.ok(seen.width > 0);
-      assert.equal(subscriber.remoteTracks().length, 2);
+      assert.ok(subscriber.remoteTracks().length >= 2);
     }
+    const [single = ''] = early.publishedTrackSids;
+    await late.waitForTrack(single, { contiguousMs: 200, keyFrame: true });
     for (const client of [early, publisher, late]) await client.leave();
   });
 

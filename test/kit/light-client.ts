@@ -1,7 +1,5 @@
 import {
   AddTrackRequest,
-  DataChannelInfo,
-  DataChannelReceiveState,
   DataPacket,
   DataPacket_Kind,
   DisconnectReason,
@@ -10,9 +8,6 @@ import {
   MuteTrackRequest,
   ParticipantInfo_State,
   SessionDescription,
-  SignalTarget,
-  SyncState,
-  TrackPublishedResponse,
   TrackSource,
   TrackType,
   UpdateSubscription,
@@ -24,7 +19,6 @@ import {
   type ParticipantInfo,
   type ReconnectResponse,
   type SignalRequest,
-  type SubscribedQualityUpdate,
   type TrackInfo,
 } from '@livekit/protocol';
 import type { LightEndpoint } from './light/light-endpoint.ts';
@@ -38,6 +32,7 @@ import {
 } from './light/light-publisher.ts';
 import { LightSignal, type SignalMessage } from './light/light-signal.ts';
 import { LightSubscriber, type Reroute } from './light/light-subscriber.ts';
+import { describeState } from './light/sync-state.ts';
 import { withDeadline } from './until.ts';
 
 export type LightClientOptions = {
@@ -65,8 +60,6 @@ export type DataOptions = { reliable?: boolean; topic?: string; destinationIdent
 
 const historyLimit = 2000;
 const reliableHistoryLimit = 2000;
-const layersByRid: Record<string, VideoQuality> = { q: VideoQuality.LOW, h: VideoQuality.MEDIUM, f: VideoQuality.HIGH };
-
 /**
  * A LiveKit client without codecs: real signalling (dual peer connection), real ICE, DTLS, SRTP and SCTP by the light
  * endpoint, fake media. Everything that waits has a deadline and says what it missed.
@@ -127,6 +120,11 @@ export class LightClient {
 
   get identity(): string {
     return this.joinResponse.participant?.identity ?? '';
+  }
+
+  /** From the opening of the last signal socket to its first message. */
+  get firstMessageDelayMs(): number {
+    return this.#signal?.firstMessageDelayMs ?? Number.NaN;
   }
 
   get subscriberPeer(): LightPeer {
@@ -361,7 +359,16 @@ export class LightClient {
     if (first.case !== 'reconnect')
       throw new Error(`the resume was answered with ${first.case} ${JSON.stringify(first.value)}`);
     this.#subscriber.peer.ice = 'checking';
-    this.#sendSyncState();
+    this.send({
+      case: 'syncState',
+      value: describeState({
+        subscriber: this.#subscriber,
+        publisher: this.#publisher,
+        autoSubscribe: this.#options.autoSubscribe ?? true,
+        lastSequences: this.#lastSequences,
+        ownTracks: this.participants.get(this.identity)?.tracks ?? [],
+      }),
+    });
     const response = first.value;
     if (this.#publisher) await this.#negotiate(true);
     await this.#waitConnected();
@@ -401,7 +408,6 @@ export class LightClient {
 
   async #openSignal(query: Record<string, string>): Promise<SignalMessage> {
     const { url, autoSubscribe = true, adaptiveStream = false } = this.#options;
-    this.socketCloseCode = undefined;
     const { signal, first } = await LightSignal.open({
       url,
       token: this.#token,
@@ -424,6 +430,7 @@ export class LightClient {
       },
     });
     this.#signal = signal;
+    this.socketCloseCode = undefined;
     this.#received(first);
     signal.start(this.joinResponse?.pingInterval ?? 5);
     return first;
@@ -454,7 +461,7 @@ export class LightClient {
         this.#muted(message.value.sid, message.value.muted);
         break;
       case 'subscribedQualityUpdate':
-        this.#qualityWanted(message.value);
+        if (this.#options.dynacast !== false) this.#publisher?.followQuality(message.value);
         break;
       case 'refreshToken':
         this.#token = message.value;
@@ -491,17 +498,6 @@ export class LightClient {
     if (!track || !muted) return;
     this.#publisher?.setMuted(track, true);
     this.send({ case: 'mute', value: new MuteTrackRequest({ sid, muted }) });
-  }
-
-  #qualityWanted(update: SubscribedQualityUpdate): void {
-    const track = this.#publisher?.tracks.find(({ trackSid }) => trackSid === update.trackSid);
-    const [codec] = update.subscribedCodecs;
-    if (!track || !codec || this.#options.dynacast === false) return;
-    const enabled = new Map(codec.qualities.map(({ quality, enabled: on }) => [quality, on]));
-    const any = codec.qualities.some(({ enabled: on }) => on);
-    this.#publisher?.setActiveLayers(track, (rid) =>
-      rid === '' ? any : (enabled.get(layersByRid[rid] ?? VideoQuality.HIGH) ?? false),
-    );
   }
 
   #peerOptions(): {
@@ -592,46 +588,4 @@ export class LightClient {
     });
     await this.#negotiation;
   }
-
-  #sendSyncState(): void {
-    const publisher = this.#publisher;
-    const channels = [...this.#subscriber.peer.channels.values()].map(
-      ({ label, stream }) => new DataChannelInfo({ label, id: stream, target: SignalTarget.SUBSCRIBER }),
-    );
-    if (publisher) {
-      for (const [label, id] of Object.entries(channelStreams))
-        channels.push(new DataChannelInfo({ label, id, target: SignalTarget.PUBLISHER }));
-    }
-    const state = new SyncState({
-      answer: new SessionDescription({ type: 'answer', sdp: this.#subscriber.lastAnswer }),
-      subscription: new UpdateSubscription({ subscribe: !(this.#options.autoSubscribe ?? true) }),
-      publishTracks: (publisher?.tracks ?? []).map((track) => this.#publishedResponse(track)),
-      dataChannels: channels,
-      datachannelReceiveStates: [...this.#lastSequences].map(
-        ([publisherSid, lastSeq]) => new DataChannelReceiveState({ publisherSid, lastSeq }),
-      ),
-      ...(publisher ? { offer: new SessionDescription({ type: 'offer', sdp: publisher.lastOffer }) } : {}),
-    });
-    this.send({ case: 'syncState', value: state });
-  }
-
-  #publishedResponse(track: PublishedTrack): TrackPublishedResponse {
-    const info = this.participants.get(this.identity)?.tracks.find(({ sid }) => sid === track.trackSid);
-    return new TrackPublishedResponse({ cid: track.cid, track: info ?? { sid: track.trackSid } });
-  }
-}
-
-/** Joins many clients, at most `parallel` at a time, and gives them in order. */
-export async function joinMany(
-  count: number,
-  parallel: number,
-  join: (index: number) => Promise<LightClient>,
-): Promise<LightClient[]> {
-  const clients: LightClient[] = [];
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    for (let index = next++; index < count; index = next++) clients[index] = await join(index);
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, count) }, lane));
-  return clients;
 }

@@ -20,6 +20,11 @@ export type NodeOptions = {
   logLevel?: string;
 };
 
+export type ProcessNodeOptions = NodeOptions & {
+  /** A process group of its own, so that a test can signal all of it. It outlives a test process that is killed. */
+  ownGroup?: boolean;
+};
+
 /** A server under test. `close` stops it and fails on errors in its log that the test did not expect. */
 export type TestNode = {
   /** `http://127.0.0.1:port` */
@@ -37,6 +42,8 @@ export type ProcessNode = TestNode & {
   pid: number;
   /** Kills it without a chance to clean up. */
   kill(): Promise<void>;
+  /** Signals its `ownGroup`, media workers included, as a terminal does. @returns its exit code; null after a signal */
+  endGroup(signal: NodeJS.Signals): Promise<number | null>;
 };
 
 /** The server's composition root, inside this process: quick, and open to inspection through `debug`. */
@@ -60,7 +67,7 @@ export async function startNode(options: NodeOptions = {}): Promise<InProcessNod
 }
 
 /** A real server process (`src/main.ts dev`), for what only a process shows: signals, memory, crashes. */
-export async function startNodeProcess(options: NodeOptions = {}): Promise<ProcessNode> {
+export async function startNodeProcess(options: ProcessNodeOptions = {}): Promise<ProcessNode> {
   await provideWorker();
   const port = await freePort();
   const config = await testConfig(port, {
@@ -71,7 +78,10 @@ export async function startNodeProcess(options: NodeOptions = {}): Promise<Proce
   const file = path.join(folder, 'config.yaml');
   await writeFile(file, JSON.stringify(config));
   const main = path.join(import.meta.dirname, '../../src/main.ts');
-  const child = spawn(process.execPath, [main, 'dev', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [main, 'dev', '--config', file], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: options.ownGroup ?? false,
+  });
   const log = new LogRecord();
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (chunk: string) => log.write(chunk));
@@ -84,10 +94,21 @@ export async function startNodeProcess(options: NodeOptions = {}): Promise<Proce
       `the server did not start: ${error instanceof Error ? error.message : String(error)}\n${log.tail()}`,
     );
   }
+  const ended = async (): Promise<void> => {
+    await withDeadline(exitOf(child), () => `end of the server\n${log.tail()}`, 15_000).finally(() => {
+      child.kill('SIGKILL');
+    });
+    await rm(folder, { recursive: true, force: true });
+  };
   return {
     ...node,
     pid: child.pid ?? 0,
     log,
+    endGroup: async (signal) => {
+      process.kill(-(child.pid ?? 0), signal);
+      await ended();
+      return child.exitCode;
+    },
     kill: async () => {
       child.kill('SIGKILL');
       await exitOf(child);
@@ -95,10 +116,7 @@ export async function startNodeProcess(options: NodeOptions = {}): Promise<Proce
     },
     close: async () => {
       child.kill('SIGTERM');
-      await withDeadline(exitOf(child), () => `end of the server after SIGTERM\n${log.tail()}`, 15_000).finally(() =>
-        child.kill('SIGKILL'),
-      );
-      await rm(folder, { recursive: true });
+      await ended();
       failOnErrors(log);
     },
   };

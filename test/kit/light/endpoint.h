@@ -78,11 +78,11 @@ typedef struct stream_in {
 typedef struct stream_out {
   struct stream_out *next;
   uint32_t ssrc;
-  bool video, paused, key_wanted;
+  bool video, paused, key_wanted, temporal;
   uint8_t payload_type, mid_ext, rid_ext, level_ext, tcc_ext, level;
   char mid[17], rid[17];
   uint16_t seq, picture_id, width, height;
-  uint8_t tl0;
+  uint8_t tl0, pattern_at; /* of three temporal layers */
   uint32_t timestamp, interval_us, frame_bytes;
   uint64_t next_us, frame_us;
   uint32_t packets, octets, key_frames, key_requests;

@@ -118,6 +118,7 @@ describe('light endpoint against a mediasoup worker', () => {
         midId: 4,
         rid,
         ridId: 10,
+        temporalLayers: 3,
         fps: 20,
         bitrateBps: 100_000 * 3 ** index,
         width: 320 << index,

@@ -98,6 +98,8 @@ export type OutgoingStream = {
   height?: number;
   levelDbov?: number;
   payloadBytes?: number;
+  /** Of VP8; libwebrtc uses 3 with simulcast. Default 1. */
+  temporalLayers?: 1 | 3;
   paused?: boolean;
 };
 
@@ -215,6 +217,7 @@ export class LightPeer {
       height: stream.height,
       level: stream.levelDbov,
       payload_bytes: stream.payloadBytes,
+      temporal_layers: stream.temporalLayers,
       paused: stream.paused,
     });
   }

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
+import { VideoQuality, type SubscribedQualityUpdate } from '@livekit/protocol';
 import { extensionUris, parseDescription, writeDescription, type Section, type SectionText } from './description.ts';
 import type { LightEndpoint } from './light-endpoint.ts';
 import type { Reroute } from './light-subscriber.ts';
@@ -34,6 +35,11 @@ export type PublisherOptions = {
 export const channelStreams = { _lossy: 0, _reliable: 2, _data_track: 4 } as const;
 
 const rids = ['q', 'h', 'f'];
+const qualityOfRid: Record<string, VideoQuality> = {
+  q: VideoQuality.LOW,
+  h: VideoQuality.MEDIUM,
+  f: VideoQuality.HIGH,
+};
 const payloadTypes = { audio: 111, video: 96, rtx: 97 };
 const extensionIds = { level: 1, transportCc: 3, mid: 4, rid: 10, repairedRid: 11 };
 
@@ -101,10 +107,16 @@ export class LightPublisher {
     for (const { ssrc } of track.streams) this.peer.setPublished(ssrc, { paused: muted });
   }
 
-  /** What dynacast asks: only these layers are sent. */
-  setActiveLayers(track: PublishedTrack, active: (rid: string) => boolean): void {
-    if (!this.#sending.has(track) || track.muted) return;
-    for (const { ssrc, rid } of track.streams) this.peer.setPublished(ssrc, { paused: !active(rid) });
+  /** Dynacast: sends only the layers that somebody wants. */
+  followQuality(update: SubscribedQualityUpdate): void {
+    const track = this.tracks.find(({ trackSid }) => trackSid === update.trackSid);
+    const [codec] = update.subscribedCodecs;
+    if (!track || !codec || track.muted || !this.#sending.has(track)) return;
+    const wanted = new Set(codec.qualities.filter(({ enabled }) => enabled).map(({ quality }) => quality));
+    for (const { ssrc, rid } of track.streams) {
+      const active = rid === '' ? wanted.size > 0 : wanted.has(qualityOfRid[rid] ?? VideoQuality.HIGH);
+      this.peer.setPublished(ssrc, { paused: !active });
+    }
   }
 
   /** @param restartIce take new credentials, as after a resume. */
@@ -175,6 +187,7 @@ function outgoing(track: PublishedTrack, layer: number): Omit<OutgoingStream, 's
   return {
     kind: 'video',
     payloadType: payloadTypes.video,
+    temporalLayers: track.video.simulcast ? 3 : 1,
     fps,
     bitrateBps: Math.round(bitrateBps / 3 ** below),
     width: width >> below,

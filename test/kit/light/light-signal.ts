@@ -36,6 +36,9 @@ export class LightSignal {
   readonly #options: SignalOptions;
   readonly #first = Promise.withResolvers<SignalMessage>();
   readonly #early: SignalMessage[] = [];
+  #openedAtMs = 0;
+  /** From the opening of the socket to its first message. */
+  firstMessageDelayMs = Number.NaN;
   #started = false;
   #closeCode: number | undefined;
   #pings: NodeJS.Timeout | undefined;
@@ -62,7 +65,11 @@ export class LightSignal {
     this.#socket = socket;
     this.#options = options;
     let awaitsFirst = true;
+    socket.on('open', () => {
+      this.#openedAtMs = performance.now();
+    });
     socket.on('message', (data: Buffer, binary) => {
+      if (awaitsFirst) this.firstMessageDelayMs = performance.now() - this.#openedAtMs;
       const { message } = binary ? SignalResponse.fromBinary(data) : SignalResponse.fromJsonString(data.toString());
       if (message.case === undefined) return;
       if (awaitsFirst) this.#first.resolve(message);

@@ -5,7 +5,8 @@
  *   open      ufrag password dtls=client|server [bind] [sctp=0|1] [sctp_port] [count_data=0|1]
  *   remote    remote_ufrag remote_password candidates=ip:port,… [ufrag password] [fingerprint] [dtls]   (again = ICE restart)
  *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext]      receive-stop ssrc
- *   publish   ssrc kind pt [mid mid_ext rid rid_ext level_ext tcc_ext fps bps width height level payload_bytes paused]
+ *   publish   ssrc kind pt [mid mid_ext rid rid_ext level_ext tcc_ext fps bps width height level payload_bytes paused
+ *             temporal_layers=1|3]
  *   publish-set ssrc [paused level fps bps]                            publish-stop ssrc
  *   watch     ssrc token [ms] [key=0|1]   answered by `watched` once `ms` of gapless packets (and a key frame) came
  *   stats     token [reset=0|1]           pli ssrc

@@ -1,7 +1,8 @@
 /*
- * Fake publishers: Opus (50 packets a second, audio level) and VP8 (picture id, TL0PICIDX and temporal id, since mediasoup
- * takes a descriptor without them for no key frame), one stream per simulcast layer. Payloads are filler whose last 12 bytes
- * are a mark and the time of sending, from which receivers of this kit sample the delay.
+ * Fake publishers: Opus (50 packets a second, audio level) and VP8, one stream per simulcast layer. As libwebrtc does, VP8
+ * has a picture id always, and three temporal layers with TL0PICIDX where asked (simulcast); mediasoup forwards a stream
+ * that names only layer 0 of several declared ones not at all. Payloads are filler whose last 12 bytes are a mark and the
+ * time of sending, from which receivers of this kit sample the delay.
  */
 #include "endpoint.h"
 
@@ -45,6 +46,7 @@ void publish_command(peer *p, const command *c, uint64_t now) {
   s->width = (uint16_t)number(c, "width", 640);
   s->height = (uint16_t)number(c, "height", 360);
   s->paused = number(c, "paused", 0);
+  s->temporal = number(c, "temporal_layers", 1) == 3;
   s->key_wanted = true;
   random_bytes(&s->seq, sizeof s->seq);
   random_bytes(&s->timestamp, sizeof s->timestamp);
@@ -119,19 +121,24 @@ static void send_rtp(peer *p, stream_out *s, uint8_t *packet, size_t head, size_
   s->octets += (uint32_t)payload;
 }
 
-static size_t put_vp8(stream_out *s, uint8_t *at, bool first, bool key) {
-  at[0] = (uint8_t)(0x80 | (first ? 0x10 : 0));
-  at[1] = 0xe0;
-  put16(at + 2, 0x8000u | (s->picture_id & 0x7fff));
-  at[4] = s->tl0;
-  at[5] = 0x20; /* temporal layer 0, depends on layer 0 only */
-  if (!first) return 6;
-  put24(at + 6, key ? 0x100000 : 0x110000);
-  if (!key) return 9;
-  put24(at + 9, 0x9d012a);
-  at[12] = (uint8_t)s->width, at[13] = (uint8_t)(s->width >> 8);
-  at[14] = (uint8_t)s->height, at[15] = (uint8_t)(s->height >> 8);
-  return 16;
+/* Layer ids of the pattern 0-2-1-2; 0x20 marks frames that depend on layer 0 only. */
+static const uint8_t temporal_pattern[] = {0x00, 0xa0, 0x60, 0x80};
+
+static void put_vp8(stream_out *s, uint8_t *at, bool first, bool key) {
+  *at++ = (uint8_t)(0x80 | (first ? 0x10 : 0));
+  *at++ = s->temporal ? 0xe0 : 0x80;
+  put16(at, 0x8000u | (s->picture_id & 0x7fff));
+  at += 2;
+  if (s->temporal) {
+    *at++ = s->tl0;
+    *at++ = temporal_pattern[s->pattern_at];
+  }
+  if (!first) return;
+  put24(at, key ? 0x100000 : 0x110000);
+  if (!key) return;
+  put24(at + 3, 0x9d012a);
+  at[6] = (uint8_t)s->width, at[7] = (uint8_t)(s->width >> 8);
+  at[8] = (uint8_t)s->height, at[9] = (uint8_t)(s->height >> 8);
 }
 
 static void send_frame(peer *p, stream_out *s, uint64_t now) {
@@ -146,7 +153,8 @@ static void send_frame(peer *p, stream_out *s, uint64_t now) {
   s->key_wanted = false;
   s->key_frames += key;
   s->picture_id++;
-  s->tl0++;
+  s->pattern_at = key ? 0 : (s->pattern_at + 1) % sizeof temporal_pattern;
+  if (!s->pattern_at) s->tl0++;
   size_t left = s->frame_bytes * (key ? KEY_FRAME_FACTOR : 1);
   for (bool first = true; left; first = false) {
     size_t payload = left > PAYLOAD_LIMIT ? PAYLOAD_LIMIT : left;

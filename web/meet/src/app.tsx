@@ -1,4 +1,4 @@
-import { DisconnectReason } from 'livekit-client';
+import type { DisconnectReason } from 'livekit-client';
 import { useState } from 'react';
 import { describeDisconnect } from './disconnect-text.ts';
 import { fetchToken, linkedToken } from './join-token.ts';
