@@ -52,6 +52,14 @@ describe('loadConfig', () => {
     assert.match(problemsOf(() => loadConfig({ overrides: { ...keys, rtc: { turn_servers: [{ host: 'a', port: 1 }] } } })), /turn_servers\.0/);
   });
 
+  it('refuses numbers that cannot be told to clients', () => {
+    const room = 'room:\n  empty_timeout: 0.5\n  departure_timeout: 5000000000\n  max_participants: 5000000000\n';
+    const text = problemsOf(() => loadConfig({ yaml: room, overrides: keys }));
+    for (const name of ['empty_timeout', 'departure_timeout', 'max_participants']) {
+      assert.match(text, new RegExp(`room\\.${name}`));
+    }
+  });
+
   it('refuses text that is not YAML, and YAML that is not a map', () => {
     assert.match(problemsOf(() => loadConfig({ yaml: 'a: [1' })), /not valid YAML/);
     assert.match(problemsOf(() => loadConfig({ yaml: '- a' })), /name: value/);

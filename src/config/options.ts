@@ -6,6 +6,8 @@ import { z } from 'zod';
 
 const port = z.int().min(0).max(65_535);
 const seconds = z.number().min(0);
+/** What LiveKit's protocol tells clients as `uint32`. */
+const uint32 = z.int().min(0).max(4_294_967_295);
 const bytes = z.int().min(0);
 
 /** One address or a list of them. */
@@ -40,9 +42,9 @@ const rtc = z.strictObject({
 
 const room = z.strictObject({
   auto_create: z.boolean().default(true).describe('Create a room when the first participant joins it.'),
-  empty_timeout: seconds.default(300).describe('Seconds a room stays open before anybody joined.'),
-  departure_timeout: seconds.default(20).describe('Seconds a room stays open after the last participant left.'),
-  max_participants: z.int().min(0).default(0).describe('Participants per room; 0 = no limit.'),
+  empty_timeout: uint32.default(300).describe('Seconds a room stays open before anybody joined.'),
+  departure_timeout: uint32.default(20).describe('Seconds a room stays open after the last participant left.'),
+  max_participants: uint32.default(0).describe('Participants per room; 0 = no limit.'),
   enabled_codecs: z
     .array(z.strictObject({ mime: z.string().describe('MIME type such as `video/VP8`.'), fmtp_line: z.string().default('').describe('Format parameters.') }))
     .default([

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, it } from 'node:test';
+import { afterEach, describe, it } from 'node:test';
 import {
   CreateRoomRequest,
   DeleteRoomRequest,
@@ -56,7 +56,9 @@ class TestGateway {
   }
 
   of<Kind extends HostToGateway['kind']>(kind: Kind): Extract<HostToGateway, { kind: Kind }>[] {
-    return this.received.flatMap((message) => (message.kind === kind ? [message as Extract<HostToGateway, { kind: Kind }>] : []));
+    return this.received.flatMap((message) =>
+      message.kind === kind ? [message as Extract<HostToGateway, { kind: Kind }>] : [],
+    );
   }
 }
 
@@ -70,7 +72,13 @@ class TestLegs {
     link.onMessage((message) => {
       this.received.push(message);
       if (message.kind === 'open') {
-        const actual = { version: 1, publisher: 'connected', subscriber: 'connected', publications: [], subscriptions: [] } as const;
+        const actual = {
+          version: 1,
+          publisher: 'connected',
+          subscriber: 'connected',
+          publications: [],
+          subscriptions: [],
+        } as const;
         link.send({ kind: 'actual', leg: message.leg, actual: { ...actual, publications: [], subscriptions: [] } });
       } else if (message.kind === 'resume') {
         link.send({ kind: 'resumed', leg: message.leg, lastReliableSequence: 3 });
@@ -85,6 +93,10 @@ class TestLegs {
   }
 }
 
+/** Also after a failed test no timer of a room may keep the process. */
+const hosts: RoomHostNode[] = [];
+afterEach(() => hosts.splice(0).forEach((host) => host.close()));
+
 function createHost(changes: { createRoom?: CreateRoom; settings?: Partial<typeof testSettings> } = {}) {
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link: { transfer: structuredClone } });
   const webhooks: string[] = [];
@@ -97,6 +109,7 @@ function createHost(changes: { createRoom?: CreateRoom; settings?: Partial<typeo
     log: createLog({ level: 'error', json: true }).child({}, { level: 'silent' }),
     ...(changes.createRoom === undefined ? {} : { createRoom: changes.createRoom }),
   });
+  hosts.push(host);
   directory.attachHost((link) => host.acceptGateway(link));
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>({ transfer: structuredClone });
   host.attachLegs(hostEnd);
@@ -114,7 +127,8 @@ async function until(complaint: () => string): Promise<void> {
   }
 }
 
-const has = (list: readonly unknown[], wanted: unknown): string => (list.includes(wanted) ? '' : `${String(wanted)} not in ${list.join()}`);
+const has = (list: readonly unknown[], wanted: unknown): string =>
+  list.includes(wanted) ? '' : `${String(wanted)} not in ${list.join()}`;
 const empty = { rooms: 0, participants: 0, connections: 0, legs: 0, gateways: 0, pendingCommands: 0, failedRooms: 0 };
 const goodbye = new SignalRequest({ message: { case: 'leave', value: new LeaveRequest() } }).toBinary();
 
@@ -124,7 +138,12 @@ describe('RoomHostNode', () => {
     const [first, second] = [connect(), connect()];
     first.join('alice');
     second.join('bob');
-    await until(() => has(first.signals('alice'), 'update') || has(second.signals('bob'), 'refreshToken') || has(first.signals('alice'), 'refreshToken'));
+    await until(
+      () =>
+        has(first.signals('alice'), 'update') ||
+        has(second.signals('bob'), 'refreshToken') ||
+        has(first.signals('alice'), 'refreshToken'),
+    );
     assert.equal(first.signals('alice')[0], 'join');
     assert.equal(second.signals('bob')[0], 'join');
     assert.equal(legs.opened.length, 2);
@@ -160,12 +179,18 @@ describe('RoomHostNode', () => {
     const { host, connect } = createHost();
     const [first, second] = [connect(), connect()];
     const create = { method: 'CreateRoom', request: new CreateRoomRequest({ name: 'one' }).toBinary() } as const;
-    const list = { method: 'ListParticipants', request: new ListParticipantsRequest({ room: 'none' }).toBinary() } as const;
+    const list = {
+      method: 'ListParticipants',
+      request: new ListParticipantsRequest({ room: 'none' }).toBinary(),
+    } as const;
     first.command(7, 'one', create);
     second.command(7, 'none', list);
     second.command(8, 'none', { method: 'DeleteRoom', request: new DeleteRoomRequest({ room: 'none' }).toBinary() });
     await until(() => (first.received.length > 0 && second.received.length > 1 ? '' : 'answers'));
-    assert.deepEqual(first.of('commandResult').map((message) => [message.requestId, message.result.ok]), [[7, true]]);
+    assert.deepEqual(
+      first.of('commandResult').map((message) => [message.requestId, message.result.ok]),
+      [[7, true]],
+    );
     const [listed, deleted] = second.of('commandResult');
     assert.ok(listed?.result.ok === true);
     assert.deepEqual(ListParticipantsResponse.fromBinary(listed.result.response).participants, []);
@@ -181,7 +206,9 @@ describe('RoomHostNode', () => {
     await until(() => has(first.signals('alice'), 'update'));
     const sid = host.snapshot()[0]?.participants[0]?.sid ?? '';
     first.link.close();
-    await until(() => (host.snapshot()[0]?.participants[0]?.connectionId === undefined ? '' : 'alice is still attached'));
+    await until(() =>
+      host.snapshot()[0]?.participants[0]?.connectionId === undefined ? '' : 'alice is still attached',
+    );
     second.join('alice', { resume: { participantSid: sid, reason: 1 } });
     await until(() => has(second.signals('alice'), 'roomUpdate'));
     assert.equal(second.signals('alice')[0], 'reconnect');
@@ -199,8 +226,9 @@ describe('RoomHostNode', () => {
 
   it('closes a room that throws, tells its clients to come back, and leaves other rooms alone', async () => {
     let isBroken = false;
+    const random = countingSuffix();
     const createRoom: CreateRoom = ({ name, nowMs }) => {
-      const room = new Room({ name, nowMs, settings: testSettings, random: countingSuffix() });
+      const room = new Room({ name, nowMs, settings: testSettings, random });
       if (name === 'good') {
         return room;
       }
@@ -224,9 +252,16 @@ describe('RoomHostNode', () => {
     isBroken = true;
     gateway.command(3, 'bad', { method: 'DeleteRoom', request: new DeleteRoomRequest().toBinary() });
     await until(() => has(gateway.signals('alice'), 'leave'));
-    const frame = gateway.of('send').map((message) => SignalResponse.fromBinary(message.message).message).findLast((message) => message.case === 'leave');
+    const frame = gateway
+      .of('send')
+      .map((message) => SignalResponse.fromBinary(message.message).message)
+      .findLast((message) => message.case === 'leave');
     assert.equal(frame?.case === 'leave' ? frame.value.action : undefined, LeaveRequest_Action.RECONNECT);
-    await until(() => (gateway.of('closeSocket').length === 1 && gateway.of('commandResult').length === 1 ? '' : 'socket and command end'));
+    await until(() =>
+      gateway.of('closeSocket').length === 1 && gateway.of('commandResult').length === 1
+        ? ''
+        : 'socket and command end',
+    );
     assert.deepEqual(gateway.of('commandResult')[0]?.result, { ok: false, code: 'internal', message: 'room failed' });
     assert.equal(legs.received.filter((message) => message.kind === 'close').length, 1);
     const { rooms, failedRooms, participants } = host.stats();

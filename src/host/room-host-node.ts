@@ -266,7 +266,10 @@ export class RoomHostNode {
     this.#legs?.send(message);
     if (message.kind === 'open' && this.#legs === undefined) {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
-      driver.handle({ kind: 'leg', message: { kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no legs' } });
+      driver.handle({
+        kind: 'leg',
+        message: { kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no legs' },
+      });
     }
   }
 
@@ -277,7 +280,8 @@ export class RoomHostNode {
         const message = encodeSignal({ case: 'refreshToken', value: signed });
         this.#gateways.send({ kind: 'send', connectionIds: [connectionId], message });
       },
-      (error: unknown) => this.#options.log.error({ err: error, room: token.roomName }, 'refresh token could not be signed'),
+      (error: unknown) =>
+        this.#options.log.error({ err: error, room: token.roomName }, 'refresh token could not be signed'),
     );
   }
 

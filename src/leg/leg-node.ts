@@ -6,7 +6,7 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
-import { chooseWorker } from './choose-worker.ts';
+import { chooseWorker, type WorkerLoad } from './choose-worker.ts';
 import { Leg } from './leg.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { RoomMedia } from './room-media.ts';
@@ -119,8 +119,7 @@ export class LegNode {
       return;
     }
     const known = this.#rooms.get(identity.roomName);
-    const loads = this.#options.pool.workers.map((worker) => ({ workerIndex: worker.index, load: worker.load }));
-    const workerIndex = chooseWorker(loads, known?.workers() ?? new Set());
+    const workerIndex = this.#chooseWorker(known);
     if (workerIndex === undefined) {
       link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no media worker is running' });
       return;
@@ -143,6 +142,19 @@ export class LegNode {
     this.#legs.set(message.leg, { leg, room, link });
     room.add(leg);
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
+  }
+
+  /** When all have died at once, the leg waits for one of them to be back. */
+  #chooseWorker(room: RoomMedia | undefined): number | undefined {
+    const { workers, restarting } = this.#options.pool;
+    const roomWorkers = room?.workers() ?? new Set();
+    const alive = workers.map((worker) => ({ workerIndex: worker.index, load: worker.load }));
+    return chooseWorker(alive, roomWorkers) ?? chooseWorker(restarting.map((index) => this.#waitingFor(index)), roomWorkers);
+  }
+
+  #waitingFor(workerIndex: number): WorkerLoad {
+    const legs = [...this.#legs.values()].filter(({ leg }) => leg.workerIndex === workerIndex);
+    return { workerIndex, load: legs.length };
   }
 
   #createRoom(roomName: string, link: HostLink): RoomMedia {

@@ -1,5 +1,4 @@
 /** One room on this node: its routers, the producers that legs can consume, levels and data. */
-import { noWorkerAlive } from '../media/errors.ts';
 import type { CreateRouterOptions } from '../media/media-worker.ts';
 import type { ProducerLevel } from '../media/media-types.ts';
 import type { RoomRouter } from '../media/room-router.ts';
@@ -21,6 +20,8 @@ export type RoomMediaOptions = {
   send: (message: LegToHost) => void;
 };
 
+/** A worker that died is back long before this; a client that is told to join anew may wait for seconds before it does. */
+const workerRestartMs = 2000;
 /** One count over all legs serves the reports of all publishers. */
 const wantedLayersMaxAgeMs = 1000;
 
@@ -140,10 +141,7 @@ export class RoomMedia implements ProducerDirectory {
   }
 
   async #createRouter(workerIndex: number): Promise<RoomRouter> {
-    const worker = this.#options.pool.worker(workerIndex);
-    if (worker === undefined) {
-      throw noWorkerAlive();
-    }
+    const worker = await this.#options.pool.whenUp(workerIndex, workerRestartMs);
     const router = await worker.createRouter(this.#options.routerOptions);
     router.on('levels', (levels) => this.#onLevels(levels));
     return router;

@@ -19,7 +19,15 @@ export type WorkerPoolOptions = {
   restartDelayMs?: number;
 };
 
-type Slot = { index: number; worker: MediaWorker | undefined; port: number; failures: number; startedAtMs: number };
+type Slot = {
+  index: number;
+  worker: MediaWorker | undefined;
+  /** Settled with the next worker while there is none. */
+  up: PromiseWithResolvers<MediaWorker>;
+  port: number;
+  failures: number;
+  startedAtMs: number;
+};
 
 const restartDelayMaxMs = 10_000;
 /** A worker that lived this long was healthy: its next death waits the first delay again. */
@@ -44,7 +52,8 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
     let port = options.settings.portRangeStart;
     try {
       for (let index = 0; index < options.settings.workers; index += 1) {
-        const slot: Slot = { index, worker: undefined, port, failures: 0, startedAtMs: 0 };
+        const up = Promise.withResolvers<MediaWorker>();
+        const slot: Slot = { index, worker: undefined, up, port, failures: 0, startedAtMs: 0 };
         pool.#slots.push(slot);
         // One after the other: two that probe at once would both fail on the port that one of them took.
         await pool.#startSlot(slot);
@@ -69,6 +78,28 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
   /** undefined while it is being restarted, and for an index that does not exist. */
   worker(index: number): MediaWorker | undefined {
     return this.#slots[index]?.worker;
+  }
+
+  /** Indexes of those that died and are not back yet. */
+  get restarting(): number[] {
+    return this.#slots.filter((slot) => slot.worker === undefined).map((slot) => slot.index);
+  }
+
+  /** Waits for a worker that is being restarted. Rejects with reason `no-media-worker` when it is not up in time. */
+  async whenUp(index: number, timeoutMs: number): Promise<MediaWorker> {
+    const slot = this.#slots[index];
+    if (slot?.worker !== undefined) {
+      return slot.worker;
+    }
+    const { promise, resolve } = Promise.withResolvers<MediaWorker | undefined>();
+    const timer = setTimeout(resolve, timeoutMs, undefined);
+    void slot?.up.promise.then(resolve);
+    const worker = await promise;
+    clearTimeout(timer);
+    if (worker === undefined) {
+      throw noWorkerAlive();
+    }
+    return worker;
   }
 
   /** @throws PlenumError `no-media-worker` when none runs. */
@@ -109,11 +140,13 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
     slot.worker = worker;
     slot.port = worker.port;
     slot.startedAtMs = performance.now();
+    slot.up.resolve(worker);
     worker.once('died', () => this.#died(slot));
   }
 
   #died(slot: Slot): void {
     slot.worker = undefined;
+    slot.up = Promise.withResolvers();
     slot.failures = performance.now() - slot.startedAtMs > healthyAfterMs ? 1 : slot.failures + 1;
     const restart = this.#restart(slot).finally(() => this.#restarts.delete(restart));
     this.#restarts.add(restart);

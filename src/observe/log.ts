@@ -1,3 +1,4 @@
+import { PinoPretty } from 'pino-pretty';
 import { pino, stdSerializers, type Logger } from 'pino';
 
 export type { Logger } from 'pino';
@@ -25,12 +26,11 @@ const redactedPaths = [
 
 /** The process's root logger; parts take a child bound to what they are about. */
 export function createLog(options: LogOptions): Logger {
-  return pino({
+  const settings = {
     level: options.level,
     redact: { paths: redactedPaths, censor: '[redacted]' },
     serializers: { err: stdSerializers.err },
-    ...(options.json
-      ? {}
-      : { transport: { target: 'pino-pretty', options: { translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' } } }),
-  });
+  };
+  // Readable lines are written at once, so that they stand in order with what else goes to the terminal.
+  return options.json ? pino(settings) : pino(settings, PinoPretty({ sync: true, singleLine: true, translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' }));
 }

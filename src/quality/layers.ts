@@ -19,7 +19,11 @@ export function initialQuality(adaptiveStream: boolean): Quality {
 }
 
 /** The smallest declared layer that covers the wanted size, else the named quality; without settings the initial one. */
-export function chooseQuality(layers: DeclaredLayer[], settings: TrackSettings | undefined, adaptiveStream: boolean): Quality {
+export function chooseQuality(
+  layers: DeclaredLayer[],
+  settings: TrackSettings | undefined,
+  adaptiveStream: boolean,
+): Quality {
   if (settings === undefined) {
     return initialQuality(adaptiveStream);
   }

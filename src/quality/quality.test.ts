@@ -68,19 +68,29 @@ describe('Dynacast', () => {
     const dynacast = new Dynacast(['av1', 'vp8'], 1_000);
     dynacast.setWish(alice, 'av1', 2);
     assert.equal(dynacast.settle(0), false);
-    assert.deepEqual(dynacast.reported().map((entry) => entry.maximum), [2, -1]);
+    assert.deepEqual(
+      dynacast.reported().map((entry) => entry.maximum),
+      [2, -1],
+    );
     dynacast.setWish(bob, 'vp8', 1);
     assert.equal(dynacast.settle(1), true);
-    assert.deepEqual(dynacast.reported().map((entry) => entry.maximum), [2, 1]);
+    assert.deepEqual(
+      dynacast.reported().map((entry) => entry.maximum),
+      [2, 1],
+    );
     dynacast.setWish(alice, 'h264', 2);
     dynacast.settle(2);
     assert.equal(dynacast.settle(1_002), true);
-    assert.deepEqual(dynacast.reported().map((entry) => entry.maximum), [-1, 1]);
+    assert.deepEqual(
+      dynacast.reported().map((entry) => entry.maximum),
+      [-1, 1],
+    );
   });
 });
 
 describe('Speakers', () => {
-  const create = () => new Speakers<string>({ activeLevelDbov: 35, minPercentile: 40, intervalMs: 400, smoothIntervals: 2 });
+  const create = () =>
+    new Speakers<string>({ activeLevelDbov: 35, minPercentile: 40, intervalMs: 400, smoothIntervals: 2 });
 
   it('calls loud voices active, in steps of an eighth, and tells only changes', () => {
     const speakers = create();
@@ -114,7 +124,12 @@ describe('Speakers', () => {
   });
 
   it('wants the share of the interval', () => {
-    const speakers = new Speakers<string>({ activeLevelDbov: 35, minPercentile: 100, intervalMs: 400, smoothIntervals: 0 });
+    const speakers = new Speakers<string>({
+      activeLevelDbov: 35,
+      minPercentile: 100,
+      intervalMs: 400,
+      smoothIntervals: 0,
+    });
     speakers.observe('a', 3);
     assert.deepEqual(speakers.tick(), []);
     speakers.observe('a', 3);
@@ -157,10 +172,26 @@ describe('ConnectionScorer', () => {
     ['a second of delay', [{ rttMs: 1_000 }, { rttMs: 1_000 }], 1],
     ['one silent window', [{}, { packets: 0 }], 2],
     ['two silent windows', [{ packets: 0 }, { packets: 0 }], 3],
-    ['silence that is meant', [{ packets: 0, idle: true }, { packets: 0, idle: true }, { packets: 0, idle: true }], 2],
-    ['a subscription without packets', [{ direction: 'subscribe', packets: 0 }, { direction: 'subscribe', packets: 0 }], 2],
+    [
+      'silence that is meant',
+      [
+        { packets: 0, idle: true },
+        { packets: 0, idle: true },
+        { packets: 0, idle: true },
+      ],
+      2,
+    ],
+    [
+      'a subscription without packets',
+      [
+        { direction: 'subscribe', packets: 0 },
+        { direction: 'subscribe', packets: 0 },
+      ],
+      2,
+    ],
   ] as [string, Partial<TrackQualityReport>[], number][]) {
-    it(`${name} → ${['POOR', 'GOOD', 'EXCELLENT', 'LOST'][expected]}`, () => assert.equal(scoreOf(windows).quality, expected));
+    it(`${name} → ${['POOR', 'GOOD', 'EXCELLENT', 'LOST'][expected]}`, () =>
+      assert.equal(scoreOf(windows).quality, expected));
   }
 
   it('recovers slower than it falls', () => {

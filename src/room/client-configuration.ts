@@ -31,7 +31,8 @@ function disabledForPublishing(client: ClientFacts): string[] {
   if (isBrowser(client, 'safari') && isNewerThan(client.browserVersion, [18, 3])) {
     return ['video/VP9'];
   }
-  const isFirefoxWithoutEncoder = isBrowser(client, 'firefox') && ['linux', 'android'].includes(client.os.toLowerCase());
+  const isFirefoxWithoutEncoder =
+    isBrowser(client, 'firefox') && ['linux', 'android'].includes(client.os.toLowerCase());
   // The encoder of this Xiaomi phone produces broken pictures.
   if (isFirefoxWithoutEncoder || client.deviceModel.toUpperCase() === 'XIAOMI 2201117TI') {
     return ['video/H264'];

@@ -34,7 +34,11 @@ const { DISCONNECT, RECONNECT } = LeaveRequest_Action;
 
 export const leaveRules: Record<LeaveCause, LeaveRule> = {
   'client-left': { reason: DisconnectReason.CLIENT_INITIATED, legReason: 'left', action: undefined },
-  'duplicate-identity': { reason: DisconnectReason.DUPLICATE_IDENTITY, legReason: 'duplicate-identity', action: DISCONNECT },
+  'duplicate-identity': {
+    reason: DisconnectReason.DUPLICATE_IDENTITY,
+    legReason: 'duplicate-identity',
+    action: DISCONNECT,
+  },
   removed: { reason: DisconnectReason.PARTICIPANT_REMOVED, legReason: 'removed', action: DISCONNECT },
   'room-deleted': { reason: DisconnectReason.ROOM_DELETED, legReason: 'room-closed', action: DISCONNECT },
   'room-idle': { reason: DisconnectReason.ROOM_CLOSED, legReason: 'room-closed', action: DISCONNECT },
@@ -47,7 +51,11 @@ export const leaveRules: Record<LeaveCause, LeaveRule> = {
   'slow-reader': { reason: DisconnectReason.STATE_MISMATCH, legReason: 'slow-reader', action: RECONNECT },
   shutdown: { reason: DisconnectReason.SERVER_SHUTDOWN, legReason: 'server-shutdown', action: DISCONNECT },
   moved: { reason: DisconnectReason.MIGRATION, legReason: 'server-shutdown', action: RECONNECT },
-  'simulated-node-failure': { reason: DisconnectReason.SERVER_SHUTDOWN, legReason: 'connection-lost', action: undefined },
+  'simulated-node-failure': {
+    reason: DisconnectReason.SERVER_SHUTDOWN,
+    legReason: 'connection-lost',
+    action: undefined,
+  },
 };
 
 /** Undefined: the client may resume its session. */

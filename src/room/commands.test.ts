@@ -45,7 +45,10 @@ describe('rooms', () => {
     const alice = room.enter('alice');
     const request = new CreateRoomRequest({ name: 'lobby', emptyTimeout: 9, maxParticipants: 4, metadata: 'hello' });
     const created = RoomMessage.fromBinary(payload(room.command('CreateRoom', request)));
-    assert.deepEqual([created.emptyTimeout, created.departureTimeout, created.maxParticipants, created.metadata], [9, 20, 4, 'hello']);
+    assert.deepEqual(
+      [created.emptyTimeout, created.departureTimeout, created.maxParticipants, created.metadata],
+      [9, 20, 4, 'hello'],
+    );
     assert.equal(created.numParticipants, 1);
     assert.equal(room.receivedOf(alice, 'roomUpdate')[0]?.room?.metadata, 'hello');
   });
@@ -53,7 +56,9 @@ describe('rooms', () => {
   it('UpdateRoomMetadata reaches everybody at once', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
-    const updated = payload(room.command('UpdateRoomMetadata', new UpdateRoomMetadataRequest({ room: 'lobby', metadata: 'x' })));
+    const updated = payload(
+      room.command('UpdateRoomMetadata', new UpdateRoomMetadataRequest({ room: 'lobby', metadata: 'x' })),
+    );
     assert.equal(RoomMessage.fromBinary(updated).metadata, 'x');
     assert.equal(room.receivedOf(alice, 'roomUpdate')[0]?.room?.metadata, 'x');
     const published = room.effects.find((effect) => effect.kind === 'publishRoom');
@@ -64,7 +69,10 @@ describe('rooms', () => {
     const room = new TestRoom();
     const metadata = 'x'.repeat(101);
     assert.equal(failure(room.command('CreateRoom', new CreateRoomRequest({ metadata })))[0], 'invalid_argument');
-    assert.equal(failure(room.command('UpdateRoomMetadata', new UpdateRoomMetadataRequest({ metadata })))[0], 'invalid_argument');
+    assert.equal(
+      failure(room.command('UpdateRoomMetadata', new UpdateRoomMetadataRequest({ metadata })))[0],
+      'invalid_argument',
+    );
   });
 
   it('DeleteRoom ends every session, then the room', () => {
@@ -77,13 +85,19 @@ describe('rooms', () => {
     assert.equal(room.room.deadlineMs(), undefined);
     room.askToJoin('bob');
     assert.equal(room.toGateway('refused')[0]?.status, 503);
-    assert.deepEqual(failure(room.command('DeleteRoom', new DeleteRoomRequest())), ['not_found', 'requested room does not exist']);
+    assert.deepEqual(failure(room.command('DeleteRoom', new DeleteRoomRequest())), [
+      'not_found',
+      'requested room does not exist',
+    ]);
   });
 
   it('that do not exist are answered as clients of the API expect', () => {
     const missing: [string, string] = ['not_found', 'requested room does not exist'];
     assert.equal(answerWithoutRoom('CreateRoom'), undefined);
-    assert.deepEqual(ListParticipantsResponse.fromBinary(payload(answerWithoutRoom('ListParticipants'))).participants, []);
+    assert.deepEqual(
+      ListParticipantsResponse.fromBinary(payload(answerWithoutRoom('ListParticipants'))).participants,
+      [],
+    );
     assert.deepEqual(failure(answerWithoutRoom('DeleteRoom')), missing);
     assert.deepEqual(failure(answerWithoutRoom('GetParticipant')), ['not_found', 'participant does not exist']);
   });
@@ -101,11 +115,21 @@ describe('participants', () => {
     const room = new TestRoom();
     room.enter('alice');
     room.enter('ghost', { grants: { hidden: true } });
-    const list = ListParticipantsResponse.fromBinary(payload(room.command('ListParticipants', new ListParticipantsRequest({ room: 'lobby' }))));
-    assert.deepEqual(list.participants.map((info) => info.identity), ['alice', 'ghost']);
-    const found = payload(room.command('GetParticipant', new RoomParticipantIdentity({ room: 'lobby', identity: 'ghost' })));
+    const list = ListParticipantsResponse.fromBinary(
+      payload(room.command('ListParticipants', new ListParticipantsRequest({ room: 'lobby' }))),
+    );
+    assert.deepEqual(
+      list.participants.map((info) => info.identity),
+      ['alice', 'ghost'],
+    );
+    const found = payload(
+      room.command('GetParticipant', new RoomParticipantIdentity({ room: 'lobby', identity: 'ghost' })),
+    );
     assert.equal(ParticipantInfo.fromBinary(found).identity, 'ghost');
-    assert.deepEqual(failure(room.command('GetParticipant', new RoomParticipantIdentity(bobOf()))), ['not_found', 'participant does not exist']);
+    assert.deepEqual(failure(room.command('GetParticipant', new RoomParticipantIdentity(bobOf()))), [
+      'not_found',
+      'participant does not exist',
+    ]);
   });
 
   it('are removed with a word', () => {
@@ -138,10 +162,19 @@ describe('participants', () => {
     const mute = (muted: boolean, trackSid: string = sid) => new MuteRoomTrackRequest(bobOf({ trackSid, muted }));
     const muted = payload(room.command('MutePublishedTrack', mute(true)));
     assert.equal(MuteRoomTrackResponse.fromBinary(muted).track?.muted, true);
-    assert.deepEqual(room.receivedOf(bob, 'mute').map((message) => message.muted), [true]);
+    assert.deepEqual(
+      room.receivedOf(bob, 'mute').map((message) => message.muted),
+      [true],
+    );
     assert.equal(room.receivedOf(alice, 'update')[0]?.participants[0]?.tracks[0]?.muted, true);
-    assert.deepEqual(failure(room.command('MutePublishedTrack', mute(false))), ['failed_precondition', 'remote unmute not enabled']);
-    assert.deepEqual(failure(room.command('MutePublishedTrack', mute(true, 'TR_x'))), ['not_found', 'track is not found']);
+    assert.deepEqual(failure(room.command('MutePublishedTrack', mute(false))), [
+      'failed_precondition',
+      'remote unmute not enabled',
+    ]);
+    assert.deepEqual(failure(room.command('MutePublishedTrack', mute(true, 'TR_x'))), [
+      'not_found',
+      'track is not found',
+    ]);
     const lenient = new TestRoom({ enableRemoteUnmute: true });
     const track = lenient.publish(lenient.enter('bob'), { cid: 'mic', muted: true });
     payload(lenient.command('MutePublishedTrack', mute(false, track)));
@@ -187,7 +220,13 @@ describe('SendData', () => {
 
 describe('PerformRpc', () => {
   const call = (room: TestRoom, changes: Partial<PerformRpcRequest> = {}) => {
-    const request = new PerformRpcRequest({ room: 'lobby', destinationIdentity: 'bob', method: 'greet', payload: 'hi', ...changes });
+    const request = new PerformRpcRequest({
+      room: 'lobby',
+      destinationIdentity: 'bob',
+      method: 'greet',
+      payload: 'hi',
+      ...changes,
+    });
     const result = room.command('PerformRpc', request);
     const packet = room.toLeg('serverPacket')[0]?.packet;
     const value = packet === undefined ? undefined : DataPacket.fromBinary(packet).value;
@@ -207,13 +246,25 @@ describe('PerformRpc', () => {
     const { result, rpc, requestId } = call(room);
     assert.equal(result, undefined);
     assert.deepEqual([rpc?.method, rpc?.payload, rpc?.version, rpc?.responseTimeoutMs], ['greet', 'hi', 1, 10_000]);
-    assert.deepEqual(room.toLeg('interceptRpc').map((message) => [message.requestId, message.active]), [[rpc?.id, true]]);
-    assert.deepEqual(room.order().filter((kind) => kind.startsWith('toLeg')), ['toLeg.interceptRpc', 'toLeg.serverPacket']);
+    assert.deepEqual(
+      room.toLeg('interceptRpc').map((message) => [message.requestId, message.active]),
+      [[rpc?.id, true]],
+    );
+    assert.deepEqual(
+      room.order().filter((kind) => kind.startsWith('toLeg')),
+      ['toLeg.interceptRpc', 'toLeg.serverPacket'],
+    );
     say(room, bob, { case: 'rpcAck', value: new RpcAck({ requestId: rpc?.id ?? '' }) });
     room.pass(5_000);
-    say(room, bob, { case: 'rpcResponse', value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'payload', value: 'hello' } }) });
+    say(room, bob, {
+      case: 'rpcResponse',
+      value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'payload', value: 'hello' } }),
+    });
     assert.equal(PerformRpcResponse.fromBinary(payload(room.resultOf(requestId))).payload, 'hello');
-    assert.deepEqual(room.toLeg('interceptRpc').map((message) => message.active), [false]);
+    assert.deepEqual(
+      room.toLeg('interceptRpc').map((message) => message.active),
+      [false],
+    );
   });
 
   it('fails without an ack, without a response, and when the recipient leaves', () => {
@@ -237,9 +288,17 @@ describe('PerformRpc', () => {
     const bob = room.enter('bob');
     const { rpc, requestId } = call(room);
     const error = new RpcError({ code: 4711, message: 'no', data: 'why' });
-    say(room, bob, { case: 'rpcResponse', value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'error', value: error } }) });
+    say(room, bob, {
+      case: 'rpcResponse',
+      value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'error', value: error } }),
+    });
     const result = room.resultOf(requestId);
-    assert.deepEqual(result, { ok: false, code: 'unknown', message: 'no', meta: { rpc_code: '4711', rpc_data: 'why' } });
+    assert.deepEqual(result, {
+      ok: false,
+      code: 'unknown',
+      message: 'no',
+      meta: { rpc_code: '4711', rpc_data: 'why' },
+    });
   });
 
   it('is refused for unknown recipients and large payloads, and ignores answers of others', () => {
@@ -249,7 +308,10 @@ describe('PerformRpc', () => {
     assert.deepEqual(rpcFailure(call(room, { destinationIdentity: 'nobody' }).result), ['not_found', '1401']);
     assert.deepEqual(rpcFailure(call(room, { payload: 'ü'.repeat(7_681) }).result), ['invalid_argument', '1402']);
     const { rpc, requestId } = call(room);
-    say(room, mallory, { case: 'rpcResponse', value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'payload', value: 'x' } }) });
+    say(room, mallory, {
+      case: 'rpcResponse',
+      value: new RpcResponse({ requestId: rpc?.id ?? '', value: { case: 'payload', value: 'x' } }),
+    });
     assert.equal(room.resultOf(requestId), undefined);
     room.leg({ kind: 'rpcPacket', roomName: 'lobby', leg: mallory.sid, packet: Uint8Array.of(255) });
     assert.equal(room.resultOf(requestId), undefined);

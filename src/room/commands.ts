@@ -122,7 +122,10 @@ function createRoom(room: RoomState, request: CreateRoomRequest): Message | Fail
   room.timers.clear('empty');
   scheduleEmptyRoom(room);
   if (request.egress !== undefined || request.agents.length > 0) {
-    room.outbox.debug('egress and agents of CreateRoom are not applied', { room: room.name, agents: request.agents.length });
+    room.outbox.debug('egress and agents of CreateRoom are not applied', {
+      room: room.name,
+      agents: request.agents.length,
+    });
   }
   return room.toMessage();
 }

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DisconnectReason, LeaveRequest, LeaveRequest_Action, ParticipantInfo_State, RoomConfiguration } from '@livekit/protocol';
+import {
+  DisconnectReason,
+  LeaveRequest,
+  LeaveRequest_Action,
+  ParticipantInfo_State,
+  RoomConfiguration,
+  SessionDescription,
+  SignalTarget,
+  TrickleRequest,
+} from '@livekit/protocol';
 import { joinParameters, TestRoom } from './room-test-kit.ts';
 
 describe('joining', () => {
@@ -22,8 +31,14 @@ describe('joining', () => {
     assert.equal(join.room?.name, 'lobby');
     assert.match(join.room.sid, /^RM_/);
     assert.equal(join.room.numParticipants, 1);
-    assert.deepEqual(join.enabledPublishCodecs.map((codec) => codec.mime), ['video/VP8', 'video/H264', 'video/VP9', 'video/AV1', 'audio/opus']);
-    assert.deepEqual(join.iceServers.map((server) => server.username), [alice.sid]);
+    assert.deepEqual(
+      join.enabledPublishCodecs.map((codec) => codec.mime),
+      ['video/VP8', 'video/H264', 'video/VP9', 'video/AV1', 'audio/opus'],
+    );
+    assert.deepEqual(
+      join.iceServers.map((server) => server.username),
+      [alice.sid],
+    );
     assert.equal(join.participant?.state, ParticipantInfo_State.JOINED);
     assert.equal(join.participant.name, 'Alice');
     assert.deepEqual(join.participant.attributes, { a: '1' });
@@ -39,8 +54,14 @@ describe('joining', () => {
     const sid = room.publish(alice, { cid: 'mic' });
     room.announce(alice, { cid: 'not yet public' });
     const bob = room.join('bob');
-    assert.deepEqual(bob.join.otherParticipants.map((info) => info.identity), ['alice']);
-    assert.deepEqual(bob.join.otherParticipants[0]?.tracks.map((track) => track.sid), [sid]);
+    assert.deepEqual(
+      bob.join.otherParticipants.map((info) => info.identity),
+      ['alice'],
+    );
+    assert.deepEqual(
+      bob.join.otherParticipants[0]?.tracks.map((track) => track.sid),
+      [sid],
+    );
   });
 
   it('puts existing tracks into the first wanted state of the leg', () => {
@@ -51,7 +72,11 @@ describe('joining', () => {
     const wanted = room.wantedOf(bob);
     assert.equal(wanted?.version, 1);
     assert.deepEqual(
-      wanted.subscriptions.map((subscription) => [subscription.trackSid, subscription.streamId, subscription.producerId]),
+      wanted.subscriptions.map((subscription) => [
+        subscription.trackSid,
+        subscription.streamId,
+        subscription.producerId,
+      ]),
       [[sid, `${alice.sid}|${sid}`, `${sid}.1`]],
     );
   });
@@ -101,7 +126,10 @@ describe('joining', () => {
     assert.equal(leave.action, LeaveRequest_Action.DISCONNECT);
     assert.ok(room.updates(alice).includes('bob:DISCONNECTED'));
     assert.deepEqual(room.webhooks(), ['participant_connection_aborted']);
-    assert.deepEqual(room.toLeg('close').map((close) => close.reason), ['join-timeout']);
+    assert.deepEqual(
+      room.toLeg('close').map((close) => close.reason),
+      ['join-timeout'],
+    );
   });
 
   it('replaces a session of the same identity, unseen by newer clients', () => {
@@ -115,7 +143,10 @@ describe('joining', () => {
     assert.equal(leave.action, LeaveRequest_Action.DISCONNECT);
     assert.deepEqual(room.updates(modern), []);
     assert.deepEqual(room.updates(old), ['alice:DISCONNECTED']);
-    assert.deepEqual(room.received(second).map((message) => message.case), ['join']);
+    assert.deepEqual(
+      room.received(second).map((message) => message.case),
+      ['join'],
+    );
     room.connect(second);
     assert.deepEqual(room.updates(modern), ['alice:ACTIVE']);
   });
@@ -127,13 +158,21 @@ describe('joining', () => {
     const first = room.first(connectionId);
     assert.ok(first.case === 'leave');
     assert.equal(first.value.reason, DisconnectReason.JOIN_FAILURE);
-    assert.deepEqual(room.toGateway('closeSocket').map((message) => message.connectionId), [connectionId]);
+    assert.deepEqual(
+      room.toGateway('closeSocket').map((message) => message.connectionId),
+      [connectionId],
+    );
     room.join('recorder', { kind: 2, grants: { recorder: true } });
     room.join('alice');
   });
 
   it('applies the room configuration of the token that creates the room', () => {
-    const configuration = new RoomConfiguration({ emptyTimeout: 7, departureTimeout: 3, maxParticipants: 5, metadata: 'from token' });
+    const configuration = new RoomConfiguration({
+      emptyTimeout: 7,
+      departureTimeout: 3,
+      maxParticipants: 5,
+      metadata: 'from token',
+    });
     const creator = joinParameters('alice', { roomConfiguration: configuration.toBinary() });
     const room = new TestRoom({}, creator);
     const { join } = room.join('alice', { roomConfiguration: configuration.toBinary() });
@@ -148,18 +187,28 @@ describe('joining', () => {
     const alice = room.enter('alice');
     room.pass(5 * 60_000);
     const refreshed = room.effects.flatMap((effect) => (effect.kind === 'refreshToken' ? [effect] : []));
-    assert.deepEqual(refreshed.map((effect) => [effect.connectionId, effect.token.identity, effect.token.apiKey]), [
-      [alice.connectionId, 'alice', 'devkey'],
-    ]);
+    assert.deepEqual(
+      refreshed.map((effect) => [effect.connectionId, effect.token.identity, effect.token.apiKey]),
+      [[alice.connectionId, 'alice', 'devkey']],
+    );
   });
 
   it('tells Safari and Firefox on Linux which codecs to leave alone', () => {
     const safari = new TestRoom().join('s', { client: { browser: 'Safari', browserVersion: '18.4' } }).join;
-    assert.deepEqual(safari.clientConfiguration?.disabledCodecs?.codecs.map((codec) => codec.mime), ['video/AV1']);
-    assert.deepEqual(safari.clientConfiguration.disabledCodecs.publish.map((codec) => codec.mime), ['video/VP9']);
+    assert.deepEqual(
+      safari.clientConfiguration?.disabledCodecs?.codecs.map((codec) => codec.mime),
+      ['video/AV1'],
+    );
+    assert.deepEqual(
+      safari.clientConfiguration.disabledCodecs.publish.map((codec) => codec.mime),
+      ['video/VP9'],
+    );
     assert.ok(!safari.enabledPublishCodecs.some((codec) => codec.mime === 'video/AV1' || codec.mime === 'video/VP9'));
     const firefox = new TestRoom().join('f', { client: { browser: 'Firefox', os: 'Linux' } }).join;
-    assert.deepEqual(firefox.clientConfiguration?.disabledCodecs?.publish.map((codec) => codec.mime), ['video/H264']);
+    assert.deepEqual(
+      firefox.clientConfiguration?.disabledCodecs?.publish.map((codec) => codec.mime),
+      ['video/H264'],
+    );
     assert.equal(new TestRoom().join('c').join.clientConfiguration, undefined);
   });
 
@@ -178,5 +227,32 @@ describe('joining', () => {
     const again = room.enter('bob');
     room.publish(again, { cid: 'mic' });
     assert.deepEqual(room.updates(alice), ['bob:DISCONNECTED', 'bob:ACTIVE']);
+  });
+});
+
+describe('negotiation', () => {
+  it('passes through the room untouched, both ways', () => {
+    const room = new TestRoom();
+    const alice = room.join('alice');
+    const description = (type: string, id: number) => new SessionDescription({ type, id, sdp: `sdp of ${type}` });
+    room.signal(alice, { case: 'offer', value: description('offer', 4) });
+    assert.deepEqual(room.toLeg('clientOffer'), [{ kind: 'clientOffer', leg: alice.sid, id: 4, sdp: 'sdp of offer' }]);
+    room.signal(alice, { case: 'answer', value: description('answer', 0) });
+    assert.deepEqual(room.toLeg('clientAnswer'), [
+      { kind: 'clientAnswer', leg: alice.sid, id: 0, sdp: 'sdp of answer' },
+    ]);
+    const trickle = new TrickleRequest({ candidateInit: '{}', target: SignalTarget.SUBSCRIBER, final: true });
+    room.signal(alice, { case: 'trickle', value: trickle });
+    assert.deepEqual(room.toLeg('clientCandidate'), [
+      { kind: 'clientCandidate', leg: alice.sid, target: 'subscriber', candidateInit: '{}', final: true },
+    ]);
+    room.leg({ kind: 'answer', leg: alice.sid, id: 4, sdp: 'ours' });
+    assert.deepEqual(
+      room.receivedOf(alice, 'answer').map((answer) => [answer.type, answer.id, answer.sdp]),
+      [['answer', 4, 'ours']],
+    );
+    room.leg({ kind: 'offer', leg: alice.sid, id: 9, sdp: 'ours', midToTrackId: { '0': 'TR_1' } });
+    const offer = room.receivedOf(alice, 'offer')[0];
+    assert.deepEqual([offer?.type, offer?.id, offer?.midToTrackId], ['offer', 9, { '0': 'TR_1' }]);
   });
 });

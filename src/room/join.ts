@@ -21,7 +21,7 @@ import { toCodecs, type RoomState } from './room-state.ts';
 import { announcedServer, timing } from './settings.ts';
 import { computeWanted } from './subscriptions.ts';
 import { countersChanged, flushUrgentUpdates, participantChanged } from './updates.ts';
-import { participantWebhook } from './webhooks.ts';
+import { participantWebhook, trackWebhook } from './webhooks.ts';
 import { encodeJoin } from './wire.ts';
 
 export function joinRoom(room: RoomState, connectionId: ConnectionId, join: JoinParameters): void {
@@ -156,6 +156,9 @@ export function activate(room: RoomState, participant: Participant): void {
     room.timers.set('quality', room.nowMs + timing.connectionQualityMs);
   }
   participantWebhook(room, 'participant_joined', participant);
+  for (const track of participant.publicTracks()) {
+    trackWebhook(room, 'track_published', track);
+  }
 }
 
 /** The room's part of a token's `roomConfig`; counts only for the join that creates the room. */

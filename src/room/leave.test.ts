@@ -24,9 +24,15 @@ describe('leaving', () => {
     const update = room.receivedOf(alice, 'update')[0];
     assert.equal(update?.participants[0]?.disconnectReason, DisconnectReason.USER_REJECTED);
     assert.deepEqual(room.webhooks(), ['track_unpublished', 'participant_left']);
-    assert.deepEqual(room.toLeg('close').map((close) => [close.leg, close.reason]), [[bob.sid, 'left']]);
+    assert.deepEqual(
+      room.toLeg('close').map((close) => [close.leg, close.reason]),
+      [[bob.sid, 'left']],
+    );
     assert.deepEqual(room.wantedOf(alice)?.subscriptions, []);
-    assert.deepEqual(room.toGateway('closeSocket').map((message) => message.code), [1000]);
+    assert.deepEqual(
+      room.toGateway('closeSocket').map((message) => message.code),
+      [1000],
+    );
   });
 
   it('does not announce the coming or going of a hidden participant, but tells webhooks', () => {
@@ -44,7 +50,10 @@ describe('leaving', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
     room.signalBytes(alice, Uint8Array.from([0xff, 0xff, 0xff]));
-    assert.deepEqual(room.toGateway('closeSocket').map((message) => [message.code, message.reason]), [[1007, 'malformed-message']]);
+    assert.deepEqual(
+      room.toGateway('closeSocket').map((message) => [message.code, message.reason]),
+      [[1007, 'malformed-message']],
+    );
     assert.equal(room.room.snapshot().participants.length, 1);
     room.resume(alice);
     assert.equal(room.received(alice)[0]?.case, 'reconnect');
@@ -55,7 +64,10 @@ describe('leaving', () => {
     room.enter('alice');
     const bob = room.join('bob');
     room.signalBytes(bob, Uint8Array.from([0x0a, 0x7f]));
-    assert.deepEqual(room.room.snapshot().participants.map((participant) => participant.identity), ['alice']);
+    assert.deepEqual(
+      room.room.snapshot().participants.map((participant) => participant.identity),
+      ['alice'],
+    );
     assert.deepEqual(room.webhooks(), ['participant_connection_aborted']);
   });
 });
@@ -99,7 +111,10 @@ describe('failure of a leg', () => {
     const room = new TestRoom();
     const bob = room.enter('bob');
     room.leg({ kind: 'failed', leg: bob.sid, failure: 'ice-lost', detail: '' });
-    assert.deepEqual(room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.canReconnect]), [[RESUME, true]]);
+    assert.deepEqual(
+      room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.canReconnect]),
+      [[RESUME, true]],
+    );
     assert.equal(room.toGateway('closeSocket').length, 1);
     room.resume(bob);
     room.actual(bob, { subscriber: 'connected' });
@@ -121,9 +136,10 @@ describe('failure of a leg', () => {
     room.leg({ kind: 'failed', leg: bob.sid, failure: 'ice-lost', detail: '' });
     room.resume(bob);
     room.pass(15_000);
-    assert.deepEqual(room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.reason]), [
-      [RECONNECT, DisconnectReason.CONNECTION_TIMEOUT],
-    ]);
+    assert.deepEqual(
+      room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.reason]),
+      [[RECONNECT, DisconnectReason.CONNECTION_TIMEOUT]],
+    );
   });
 
   for (const [failure, reason, legReason] of [
@@ -139,10 +155,14 @@ describe('failure of a leg', () => {
       const room = new TestRoom();
       const bob = room.enter('bob');
       room.leg({ kind: 'failed', leg: bob.sid, failure, detail: '' });
-      assert.deepEqual(room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.reason, leave.canReconnect]), [
-        [RECONNECT, reason, true],
-      ]);
-      assert.deepEqual(room.toLeg('close').map((close) => close.reason), [legReason]);
+      assert.deepEqual(
+        room.receivedOf(bob, 'leave').map((leave) => [leave.action, leave.reason, leave.canReconnect]),
+        [[RECONNECT, reason, true]],
+      );
+      assert.deepEqual(
+        room.toLeg('close').map((close) => close.reason),
+        [legReason],
+      );
       assert.equal(room.room.snapshot().participants.length, 0);
     });
   }
@@ -152,7 +172,10 @@ describe('failure of a leg', () => {
     const sessions = [room.enter('alice'), room.enter('bob')];
     room.step({ kind: 'legsLost' });
     for (const session of sessions) {
-      assert.deepEqual(room.receivedOf(session, 'leave').map((leave) => leave.action), [RECONNECT]);
+      assert.deepEqual(
+        room.receivedOf(session, 'leave').map((leave) => leave.action),
+        [RECONNECT],
+      );
     }
   });
 
@@ -176,10 +199,16 @@ describe('resuming', () => {
     room.cutSocket(alice);
     room.signal(carol, { case: 'leave', value: new LeaveRequest() });
     alice.connectionId = room.askToResume(alice);
-    assert.deepEqual(room.toLeg('resume').map((message) => message.leg), [alice.sid]);
+    assert.deepEqual(
+      room.toLeg('resume').map((message) => message.leg),
+      [alice.sid],
+    );
     assert.deepEqual(room.received(alice), []);
     room.leg({ kind: 'resumed', leg: alice.sid, lastReliableSequence: 42 });
-    assert.deepEqual(room.received(alice).map((message) => message.case), ['reconnect', 'update', 'update', 'roomUpdate']);
+    assert.deepEqual(
+      room.received(alice).map((message) => message.case),
+      ['reconnect', 'update', 'update', 'roomUpdate'],
+    );
     assert.equal(room.receivedOf(alice, 'reconnect')[0]?.lastMessageSeq, 42);
     assert.deepEqual(room.updates(alice), ['carol:DISCONNECTED', 'alice:ACTIVE', 'bob:ACTIVE']);
     room.leg({ kind: 'offer', leg: alice.sid, id: 5, sdp: 'v=0', midToTrackId: {} });
@@ -203,7 +232,10 @@ describe('resuming', () => {
     const alice = room.enter('alice');
     const old = alice.connectionId;
     alice.connectionId = room.askToResume(alice);
-    assert.deepEqual(room.toGateway('closeSocket').map((message) => [message.connectionId, message.reason]), [[old, 'replaced']]);
+    assert.deepEqual(
+      room.toGateway('closeSocket').map((message) => [message.connectionId, message.reason]),
+      [[old, 'replaced']],
+    );
     assert.deepEqual(room.receivedOf({ connectionId: old }, 'leave'), []);
     room.leg({ kind: 'resumed', leg: alice.sid, lastReliableSequence: 0 });
     room.step({ kind: 'gateway', message: { kind: 'socketClosed', connectionId: old, cause: 'client-closed' } });
@@ -249,10 +281,14 @@ describe('resuming', () => {
     const alice = room.enter('alice');
     room.resume(alice);
     const track = new TrackInfo({ sid: 'TR_unknown' });
-    room.signal(alice, { case: 'syncState', value: new SyncState({ publishTracks: [new TrackPublishedResponse({ cid: 'c', track })] }) });
-    assert.deepEqual(room.receivedOf(alice, 'leave').map((leave) => [leave.action, leave.reason]), [
-      [RECONNECT, DisconnectReason.STATE_MISMATCH],
-    ]);
+    room.signal(alice, {
+      case: 'syncState',
+      value: new SyncState({ publishTracks: [new TrackPublishedResponse({ cid: 'c', track })] }),
+    });
+    assert.deepEqual(
+      room.receivedOf(alice, 'leave').map((leave) => [leave.action, leave.reason]),
+      [[RECONNECT, DisconnectReason.STATE_MISMATCH]],
+    );
   });
 
   it('takes over wishes, disabled tracks and receive states from sync_state', () => {
@@ -268,8 +304,14 @@ describe('resuming', () => {
       datachannelReceiveStates: [{ publisherSid: bob.sid, lastSeq: 7 }],
     });
     room.signal(alice, { case: 'syncState', value: state });
-    assert.deepEqual(room.wantedOf(alice)?.subscriptions.map((entry) => [entry.trackSid, entry.paused]), [[camera, true]]);
-    assert.deepEqual(room.toLeg('receivedUpTo').map((message) => message.states), [[{ publisherSid: bob.sid, sequence: 7 }]]);
+    assert.deepEqual(
+      room.wantedOf(alice)?.subscriptions.map((entry) => [entry.trackSid, entry.paused]),
+      [[camera, true]],
+    );
+    assert.deepEqual(
+      room.toLeg('receivedUpTo').map((message) => message.states),
+      [[{ publisherSid: bob.sid, sequence: 7 }]],
+    );
   });
 });
 
@@ -283,12 +325,18 @@ describe('simulated trouble', () => {
 
   it('server leave ends the session', () => {
     const { room, alice } = simulate({ case: 'serverLeave', value: true });
-    assert.deepEqual(room.receivedOf(alice, 'leave').map((leave) => leave.action), [DISCONNECT]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'leave').map((leave) => leave.action),
+      [DISCONNECT],
+    );
   });
 
   it('a requested full reconnect is one', () => {
     const { room, alice } = simulate({ case: 'leaveRequestFullReconnect', value: true });
-    assert.deepEqual(room.receivedOf(alice, 'leave').map((leave) => leave.action), [RECONNECT]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'leave').map((leave) => leave.action),
+      [RECONNECT],
+    );
   });
 
   it('node failure drops the participant without a word', () => {
@@ -299,7 +347,10 @@ describe('simulated trouble', () => {
 
   it('a bandwidth cap goes to the leg', () => {
     const { room } = simulate({ case: 'subscriberBandwidth', value: 100_000n });
-    assert.deepEqual(room.toLeg('limitBandwidth').map((message) => message.bitrateBps), [100_000]);
+    assert.deepEqual(
+      room.toLeg('limitBandwidth').map((message) => message.bitrateBps),
+      [100_000],
+    );
   });
 
   it('a speaker update begins and ends', () => {

@@ -1,10 +1,5 @@
 /** Ends of sessions. */
-import {
-  LeaveRequest,
-  LeaveRequest_Action,
-  ParticipantInfo_State,
-  type DisconnectReason,
-} from '@livekit/protocol';
+import { LeaveRequest, LeaveRequest_Action, ParticipantInfo_State, type DisconnectReason } from '@livekit/protocol';
 import type { ConnectionId } from '../protocol/ids.ts';
 import { leaveRules, socketClose, type LeaveCause } from './close-reason.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
@@ -25,7 +20,12 @@ export function encodeLeave(reason: DisconnectReason, action: LeaveRequest_Actio
 }
 
 /** @param stated the client's own reason, in place of the cause's */
-export function removeParticipant(room: RoomState, participant: Participant, cause: LeaveCause, stated?: DisconnectReason): void {
+export function removeParticipant(
+  room: RoomState,
+  participant: Participant,
+  cause: LeaveCause,
+  stated?: DisconnectReason,
+): void {
   if (participant.isGone) {
     return;
   }

@@ -1,10 +1,5 @@
 /** What legs report. Reports of legs that were closed meanwhile are void. */
-import {
-  ParticipantInfo_State,
-  SessionDescription,
-  SubscriptionError,
-  SubscriptionResponse,
-} from '@livekit/protocol';
+import { ParticipantInfo_State, SessionDescription, SubscriptionError, SubscriptionResponse } from '@livekit/protocol';
 import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
 import { causeOfFailure } from './close-reason.ts';
 import { activate } from './join.ts';
@@ -77,7 +72,9 @@ function applyActual(room: RoomState, participant: Participant, actual: ActualLe
   if (primary === 'connected' && participant.state === ParticipantInfo_State.JOINED) {
     activate(room, participant);
   }
-  const isBroken = [actual.publisher, actual.subscriber].some((state) => state === 'failed' || state === 'disconnected');
+  const isBroken = [actual.publisher, actual.subscriber].some(
+    (state) => state === 'failed' || state === 'disconnected',
+  );
   if (participant.iceLost && !isBroken && primary === 'connected') {
     participant.iceLost = false;
     room.timers.clear(`media:${participant.sid}`);

@@ -51,6 +51,15 @@ describe('a room', () => {
     assert.equal(room.room.isClosed, false);
   });
 
+  it('takes timeouts of parts of a second, and of ages', () => {
+    const room = new TestRoom({ emptyTimeoutS: 1e12, departureTimeoutS: 0.5 });
+    const alice = room.enter('alice');
+    assert.deepEqual([alice.join.room?.emptyTimeout, alice.join.room?.departureTimeout], [0xffff_ffff, 1]);
+    leave(room, alice);
+    room.pass(500);
+    assert.equal(room.closed, true);
+  });
+
   it('is not kept open by helpers, who are told that it ended', () => {
     const room = new TestRoom();
     const agent = room.enter('agent', { kind: 4 });
@@ -58,9 +67,10 @@ describe('a room', () => {
     leave(room, alice);
     room.pass(20_000);
     assert.equal(room.closed, true);
-    assert.deepEqual(room.receivedOf(agent, 'leave').map((message) => [message.reason, message.action]), [
-      [DisconnectReason.ROOM_CLOSED, LeaveRequest_Action.DISCONNECT],
-    ]);
+    assert.deepEqual(
+      room.receivedOf(agent, 'leave').map((message) => [message.reason, message.action]),
+      [[DisconnectReason.ROOM_CLOSED, LeaveRequest_Action.DISCONNECT]],
+    );
   });
 
   it('counts neither helpers nor hidden participants', () => {
@@ -93,7 +103,10 @@ describe('a room', () => {
       const room = new TestRoom();
       const alice = room.enter('alice');
       room.step({ kind: 'shutdown', action });
-      assert.deepEqual(room.receivedOf(alice, 'leave').map((message) => [message.reason, message.action]), [expected]);
+      assert.deepEqual(
+        room.receivedOf(alice, 'leave').map((message) => [message.reason, message.action]),
+        [expected],
+      );
       assert.equal(room.closed, true);
     }
   });

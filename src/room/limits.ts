@@ -21,7 +21,10 @@ export function brokenLimit(described: Described, settings: RoomSettings): strin
 }
 
 /** Changes by key; an empty value removes. */
-export function mergeAttributes(current: Record<string, string>, changes: Record<string, string>): Record<string, string> {
+export function mergeAttributes(
+  current: Record<string, string>,
+  changes: Record<string, string>,
+): Record<string, string> {
   const merged = new Map(Object.entries(current));
   for (const [key, value] of Object.entries(changes)) {
     if (value === '') {

@@ -39,7 +39,10 @@ export function mayPublishSource(grants: VideoGrants, source: TrackSource): bool
   if (!grants.canPublish) {
     return false;
   }
-  return grants.canPublishSources.length === 0 || (source !== TrackSource.UNKNOWN && grants.canPublishSources.includes(source));
+  return (
+    grants.canPublishSources.length === 0 ||
+    (source !== TrackSource.UNKNOWN && grants.canPublishSources.includes(source))
+  );
 }
 
 /** A publisher's decision on who may receive its tracks. */

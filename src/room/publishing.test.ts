@@ -36,15 +36,21 @@ describe('announcing a track', () => {
     assert.equal(info?.stream, 'camera');
     assert.equal(info.simulcast, true);
     assert.equal(info.source, TrackSource.CAMERA);
-    assert.deepEqual(info.layers.map((layer) => [layer.quality, layer.width, layer.rid, layer.spatialLayer]), [
-      [0, 320, 'q', 0],
-      [1, 640, 'h', 1],
-      [2, 1280, 'f', 2],
-    ]);
+    assert.deepEqual(
+      info.layers.map((layer) => [layer.quality, layer.width, layer.rid, layer.spatialLayer]),
+      [
+        [0, 320, 'q', 0],
+        [1, 640, 'h', 1],
+        [2, 1280, 'f', 2],
+      ],
+    );
     assert.equal(info.codecs[0]?.mimeType, 'video/VP8');
     assert.equal(info.codecs[0].videoLayerMode, VideoLayer_Mode.ONE_SPATIAL_LAYER_PER_STREAM);
     assert.ok(info.version !== undefined);
-    assert.deepEqual(room.wantedOf(alice)?.publications.map((entry) => [entry.trackSid, entry.codecs[0]?.cid]), [[sid, 'camera']]);
+    assert.deepEqual(
+      room.wantedOf(alice)?.publications.map((entry) => [entry.trackSid, entry.codecs[0]?.cid]),
+      [[sid, 'camera']],
+    );
     assert.deepEqual(room.received(bob), []);
   });
 
@@ -54,16 +60,30 @@ describe('announcing a track', () => {
     room.announce(alice, {
       cid: 'c',
       ...cameraRequest('c'),
-      simulcastCodecs: [{ codec: 'vp9', cid: 'c' }, { codec: 'vp8', cid: '' }] as AddTrackRequest['simulcastCodecs'],
+      simulcastCodecs: [
+        { codec: 'vp9', cid: 'c' },
+        { codec: 'vp8', cid: '' },
+      ] as AddTrackRequest['simulcastCodecs'],
     });
     const info = room.receivedOf(alice, 'trackPublished')[0]?.track;
     assert.equal(info?.simulcast, false);
     assert.equal(info.codecs[0]?.videoLayerMode, VideoLayer_Mode.MULTIPLE_SPATIAL_LAYERS_PER_STREAM);
-    assert.deepEqual(room.wantedOf(alice)?.publications[0]?.codecs.map((codec) => [codec.codec, codec.cid]), [['vp9', 'c'], ['vp8', '']]);
+    assert.deepEqual(
+      room.wantedOf(alice)?.publications[0]?.codecs.map((codec) => [codec.codec, codec.cid]),
+      [
+        ['vp9', 'c'],
+        ['vp8', ''],
+      ],
+    );
   });
 
   it('replaces a codec that is not enabled by the first enabled one', () => {
-    const room = new TestRoom({ enabledCodecs: [{ mime: 'video/VP8', fmtpLine: '' }, { mime: 'audio/opus', fmtpLine: '' }] });
+    const room = new TestRoom({
+      enabledCodecs: [
+        { mime: 'video/VP8', fmtpLine: '' },
+        { mime: 'audio/opus', fmtpLine: '' },
+      ],
+    });
     const alice = room.enter('alice');
     room.announce(alice, {
       cid: 'c',
@@ -76,11 +96,20 @@ describe('announcing a track', () => {
   it('registers the section of a backup codec under the same sid', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
-    const simulcastCodecs = [{ codec: 'vp9', cid: 'c' }, { codec: 'vp8', cid: '' }] as AddTrackRequest['simulcastCodecs'];
+    const simulcastCodecs = [
+      { codec: 'vp9', cid: 'c' },
+      { codec: 'vp8', cid: '' },
+    ] as AddTrackRequest['simulcastCodecs'];
     const sid = room.publish(alice, { cid: 'c', ...cameraRequest('c'), simulcastCodecs });
     const again = room.announce(alice, { cid: 'c2', sid, ...cameraRequest('c2') });
     assert.equal(again, sid);
-    assert.deepEqual(room.wantedOf(alice)?.publications[0]?.codecs.map((codec) => [codec.codec, codec.cid]), [['vp9', 'c'], ['vp8', 'c2']]);
+    assert.deepEqual(
+      room.wantedOf(alice)?.publications[0]?.codecs.map((codec) => [codec.codec, codec.cid]),
+      [
+        ['vp9', 'c'],
+        ['vp8', 'c2'],
+      ],
+    );
   });
 
   it('is refused without permission, for data, beyond the limits and for unknown backups', () => {
@@ -95,7 +124,10 @@ describe('announcing a track', () => {
     assert.deepEqual(addTrack(room, alice, { cid: 'c', name: 'x'.repeat(41) }), [LIMIT_EXCEEDED]);
     assert.deepEqual(addTrack(room, alice, { cid: 'c', sid: 'TR_unknown' }), [NOT_FOUND]);
     const answers = Array.from({ length: 7 }, (_, index) => addTrack(room, alice, { cid: `c${index}` }));
-    assert.deepEqual(answers.map((reasons) => reasons[0]), [undefined, undefined, undefined, undefined, undefined, undefined, LIMIT_EXCEEDED]);
+    assert.deepEqual(
+      answers.map((reasons) => reasons[0]),
+      [undefined, undefined, undefined, undefined, undefined, undefined, LIMIT_EXCEEDED],
+    );
   });
 
   it('echoes the refused request', () => {
@@ -117,8 +149,14 @@ describe('publishing a track', () => {
     room.carry(alice, sid, 'mic', { mid: '3' });
     const update = room.receivedOf(bob, 'update')[0]?.participants[0];
     assert.equal(update?.isPublisher, true);
-    assert.deepEqual(update.tracks.map((track) => [track.sid, track.mimeType, track.mid]), [[sid, 'audio/opus', '3']]);
-    assert.deepEqual(room.wantedOf(bob)?.subscriptions.map((entry) => entry.producerId), [`${sid}.1`]);
+    assert.deepEqual(
+      update.tracks.map((track) => [track.sid, track.mimeType, track.mid]),
+      [[sid, 'audio/opus', '3']],
+    );
+    assert.deepEqual(
+      room.wantedOf(bob)?.subscriptions.map((entry) => entry.producerId),
+      [`${sid}.1`],
+    );
     const order = room.order();
     assert.ok(order.indexOf('toGateway.send') < order.indexOf('toLeg.wanted'), order.join());
     const event = room.webhookEvents()[0];
@@ -129,6 +167,19 @@ describe('publishing a track', () => {
     assert.equal(event.track?.sid, sid);
   });
 
+  it('tells webhooks of no track before its publisher has joined', () => {
+    const room = new TestRoom();
+    const alice = room.join('alice');
+    room.publish(alice, { cid: 'mic' });
+    assert.deepEqual(room.webhooks(), []);
+    room.connect(alice);
+    assert.deepEqual(room.webhooks(), ['participant_joined', 'track_published']);
+    const bob = room.join('bob');
+    room.publish(bob, { cid: 'mic' });
+    room.cutSocket(bob);
+    assert.deepEqual(room.webhooks(), ['participant_connection_aborted']);
+  });
+
   it('sends the update as one message to all receivers', () => {
     const room = new TestRoom();
     const sessions = ['alice', 'bob', 'carol'].map((identity) => room.enter(identity));
@@ -136,7 +187,10 @@ describe('publishing a track', () => {
     assert.ok(alice !== undefined);
     const sid = room.announce(alice, { cid: 'mic' });
     room.carry(alice, sid, 'mic');
-    assert.deepEqual(room.toGateway('send').map((message) => message.connectionIds), [sessions.map((session) => session.connectionId)]);
+    assert.deepEqual(
+      room.toGateway('send').map((message) => message.connectionIds),
+      [sessions.map((session) => session.connectionId)],
+    );
   });
 
   it('fills in what the section really carries', () => {
@@ -153,7 +207,14 @@ describe('publishing a track', () => {
       ],
     });
     const track = room.receivedOf(bob, 'update')[0]?.participants[0]?.tracks[0];
-    assert.deepEqual(track?.layers.map((layer) => [layer.rid, layer.ssrc]), [['q', 11], ['h', 12], ['f', 13]]);
+    assert.deepEqual(
+      track?.layers.map((layer) => [layer.rid, layer.ssrc]),
+      [
+        ['q', 11],
+        ['h', 12],
+        ['f', 13],
+      ],
+    );
     assert.equal(track.codecs[0]?.sdpCid, 'other');
     assert.equal(track.codecs[0].mimeType, 'video/VP8');
   });
@@ -170,7 +231,10 @@ describe('publishing a track', () => {
     assert.deepEqual(room.wantedOf(bob)?.subscriptions, []);
     assert.equal(room.receivedOf(alice, 'trackPublished')[0]?.track?.sid, sid);
     room.carry(alice, sid, 'mic', { producerId: `${sid}.2` });
-    assert.deepEqual(room.wantedOf(bob)?.subscriptions.map((entry) => entry.producerId), [`${sid}.2`]);
+    assert.deepEqual(
+      room.wantedOf(bob)?.subscriptions.map((entry) => entry.producerId),
+      [`${sid}.2`],
+    );
   });
 
   it('does not end a pending track that the leg does not carry yet', () => {
@@ -200,7 +264,10 @@ describe('muting', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
     room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid: 'TR_x', muted: true }) });
-    assert.deepEqual(room.receivedOf(alice, 'requestResponse').map((response) => response.reason), [NOT_FOUND]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'requestResponse').map((response) => response.reason),
+      [NOT_FOUND],
+    );
   });
 });
 
@@ -211,11 +278,19 @@ describe('changes by the publisher', () => {
     const bob = room.enter('bob');
     const microphone = room.publish(alice, { cid: 'mic' });
     const features = [AudioTrackFeature.TF_STEREO];
-    room.signal(alice, { case: 'updateAudioTrack', value: new UpdateLocalAudioTrack({ trackSid: microphone, features }) });
+    room.signal(alice, {
+      case: 'updateAudioTrack',
+      value: new UpdateLocalAudioTrack({ trackSid: microphone, features }),
+    });
     assert.deepEqual(room.receivedOf(bob, 'update')[0]?.participants[0]?.tracks[0]?.audioFeatures, features);
     const camera = room.publishCamera(alice);
-    room.signal(alice, { case: 'updateVideoTrack', value: new UpdateLocalVideoTrack({ trackSid: camera, width: 720, height: 1280 }) });
-    const track = room.receivedOf(bob, 'update')[0]?.participants[0]?.tracks.find((candidate) => candidate.sid === camera);
+    room.signal(alice, {
+      case: 'updateVideoTrack',
+      value: new UpdateLocalVideoTrack({ trackSid: camera, width: 720, height: 1280 }),
+    });
+    const track = room
+      .receivedOf(bob, 'update')[0]
+      ?.participants[0]?.tracks.find((candidate) => candidate.sid === camera);
     assert.deepEqual([track?.width, track?.height], [720, 1280]);
   });
 
@@ -227,7 +302,10 @@ describe('changes by the publisher', () => {
     const info = room.receivedOf(alice, 'update')[0]?.participants[0];
     assert.equal(info?.metadata, 'new');
     assert.deepEqual(info.attributes, { keep: '1', add: '3' });
-    assert.deepEqual(room.receivedOf(alice, 'requestResponse').map((response) => [response.requestId, response.reason]), [[9, OK]]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'requestResponse').map((response) => [response.requestId, response.reason]),
+      [[9, OK]],
+    );
     const token = room.effects.find((effect) => effect.kind === 'refreshToken');
     assert.equal(token?.kind === 'refreshToken' ? token.token.metadata : '', 'new');
   });
@@ -257,9 +335,15 @@ describe('changes by the publisher', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
     const bob = room.enter('bob', { grants: { canPublishData: false } });
-    for (const [session, reason] of [[alice, UNSUPPORTED_TYPE], [bob, NOT_ALLOWED]] as const) {
+    for (const [session, reason] of [
+      [alice, UNSUPPORTED_TYPE],
+      [bob, NOT_ALLOWED],
+    ] as const) {
       room.signal(session, { case: 'publishDataTrackRequest', value: new PublishDataTrackRequest({ pubHandle: 1 }) });
-      assert.deepEqual(room.receivedOf(session, 'requestResponse').map((response) => response.reason), [reason]);
+      assert.deepEqual(
+        room.receivedOf(session, 'requestResponse').map((response) => response.reason),
+        [reason],
+      );
     }
   });
 });
@@ -274,14 +358,26 @@ describe('permissions withdrawn at run time', () => {
     room.publish(bob, { cid: 'bobs' });
     const permission = new ParticipantPermission({ canPublish: true, canPublishSources: [TrackSource.MICROPHONE] });
     room.command('UpdateParticipant', new UpdateParticipantRequest({ room: 'lobby', identity: 'alice', permission }));
-    assert.deepEqual(room.receivedOf(alice, 'trackUnpublished').map((message) => message.trackSid), [camera]);
-    assert.deepEqual(room.receivedOf(bob, 'update')[0]?.participants[0]?.tracks.map((track) => track.sid), [microphone]);
-    assert.deepEqual(room.wantedOf(bob)?.subscriptions.map((entry) => entry.trackSid), [microphone]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'trackUnpublished').map((message) => message.trackSid),
+      [camera],
+    );
+    assert.deepEqual(
+      room.receivedOf(bob, 'update')[0]?.participants[0]?.tracks.map((track) => track.sid),
+      [microphone],
+    );
+    assert.deepEqual(
+      room.wantedOf(bob)?.subscriptions.map((entry) => entry.trackSid),
+      [microphone],
+    );
     const wanted = room.wantedOf(alice);
     assert.equal(wanted?.canSubscribe, false);
     assert.equal(wanted.canPublishData, false);
     assert.deepEqual(wanted.subscriptions, []);
-    assert.deepEqual(wanted.publications.map((entry) => entry.trackSid), [microphone]);
+    assert.deepEqual(
+      wanted.publications.map((entry) => entry.trackSid),
+      [microphone],
+    );
     assert.equal(room.receivedOf(alice, 'update')[0]?.participants[0]?.permission?.canSubscribe, false);
   });
 
@@ -291,7 +387,10 @@ describe('permissions withdrawn at run time', () => {
     const sid = room.publish(alice, { cid: 'mic' });
     const permission = new ParticipantPermission({ canSubscribe: true });
     room.command('UpdateParticipant', new UpdateParticipantRequest({ room: 'lobby', identity: 'alice', permission }));
-    assert.deepEqual(room.receivedOf(alice, 'mute').map((message) => [message.sid, message.muted]), [[sid, true]]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'mute').map((message) => [message.sid, message.muted]),
+      [[sid, true]],
+    );
     assert.deepEqual(room.receivedOf(alice, 'trackUnpublished'), []);
   });
 });

@@ -55,7 +55,10 @@ function refuseTrack(room: RoomState, publisher: Participant, request: AddTrackR
   }
   const texts = [request.cid, request.name, request.stream, ...request.simulcastCodecs.map((codec) => codec.cid)];
   if (texts.some((text) => text.length > room.settings.maxNameLength)) {
-    return { reason: LIMIT_EXCEEDED, message: `cid, name and stream may have ${room.settings.maxNameLength} characters` };
+    return {
+      reason: LIMIT_EXCEEDED,
+      message: `cid, name and stream may have ${room.settings.maxNameLength} characters`,
+    };
   }
   const pending = [...publisher.tracks.values()].filter((track) => !track.isPublic).length;
   if (pending >= bound.pendingTracks || publisher.queued.length >= bound.queuedTracks) {
@@ -185,7 +188,9 @@ function admitQueued(room: RoomState, publisher: Participant): void {
 
 /** The participant lost the right to publish these: its client is told to stop them. */
 export function withdrawForbiddenTracks(room: RoomState, publisher: Participant): boolean {
-  const forbidden = [...publisher.tracks.values()].filter((track) => !mayPublishSource(publisher.grants, track.info.source));
+  const forbidden = [...publisher.tracks.values()].filter(
+    (track) => !mayPublishSource(publisher.grants, track.info.source),
+  );
   for (const track of forbidden) {
     endTrack(room, track);
     if (publisher.protocol > 6) {
@@ -261,6 +266,10 @@ export function updateTrackDetails(
   }
 }
 
-function trackNotFound(request: EchoedRequest): { reason: RequestResponse_Reason; message: string; request: EchoedRequest } {
+function trackNotFound(request: EchoedRequest): {
+  reason: RequestResponse_Reason;
+  message: string;
+  request: EchoedRequest;
+} {
   return { reason: RequestResponse_Reason.NOT_FOUND, message: 'track is not found', request };
 }

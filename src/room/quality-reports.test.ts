@@ -37,7 +37,10 @@ describe('dynacast', () => {
     const update = room.receivedOf(alice, 'subscribedQualityUpdate')[0];
     assert.deepEqual(enabled(update), [true, true, false]);
     assert.equal(update?.trackSid, sid);
-    assert.deepEqual(update.subscribedCodecs.map((codec) => codec.codec), ['vp8']);
+    assert.deepEqual(
+      update.subscribedCodecs.map((codec) => codec.codec),
+      ['vp8'],
+    );
   });
 
   it('switches everything off when nobody watches, and the last watcher leaving is nobody', () => {
@@ -66,7 +69,10 @@ describe('dynacast', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
     const bob = room.enter('bob');
-    const simulcastCodecs = [{ codec: 'vp9', cid: 'c' }, { codec: 'vp8', cid: '' }] as AddTrackRequest['simulcastCodecs'];
+    const simulcastCodecs = [
+      { codec: 'vp9', cid: 'c' },
+      { codec: 'vp8', cid: '' },
+    ] as AddTrackRequest['simulcastCodecs'];
     const sid = room.announce(alice, { cid: 'c', ...cameraRequest('c'), simulcastCodecs });
     room.carry(alice, sid, 'c', { mimeType: 'video/VP9', svc: true });
     watch(room, bob, sid, VideoQuality.LOW);
@@ -74,7 +80,10 @@ describe('dynacast', () => {
     const codecs = room.receivedOf(alice, 'subscribedQualityUpdate')[0]?.subscribedCodecs;
     assert.deepEqual(
       codecs?.map((codec) => [codec.codec, codec.qualities.map((quality) => quality.enabled)]),
-      [['vp9', [true, false, false]], ['vp8', [false, false, false]]],
+      [
+        ['vp9', [true, false, false]],
+        ['vp8', [false, false, false]],
+      ],
     );
   });
 
@@ -99,7 +108,10 @@ describe('speakers', () => {
     room.pass(400);
     for (const session of [alice, bob]) {
       const speakers = room.receivedOf(session, 'speakersChanged')[0]?.speakers;
-      assert.deepEqual(speakers?.map((speaker) => [speaker.sid, speaker.active]), [[alice.sid, true]]);
+      assert.deepEqual(
+        speakers?.map((speaker) => [speaker.sid, speaker.active]),
+        [[alice.sid, true]],
+      );
     }
     assert.deepEqual(room.receivedOf(deaf, 'speakersChanged'), []);
     room.pass(4_000);
@@ -159,17 +171,23 @@ describe('connection quality', () => {
     const sid = room.publish(alice, { cid: 'mic' });
     room.pass(5_000);
     const first = room.receivedOf(bob, 'connectionQuality')[0];
-    assert.deepEqual(first?.updates.map((update) => [update.participantSid, update.quality]), [
-      [alice.sid, ConnectionQuality.EXCELLENT],
-      [bob.sid, ConnectionQuality.EXCELLENT],
-    ]);
+    assert.deepEqual(
+      first?.updates.map((update) => [update.participantSid, update.quality]),
+      [
+        [alice.sid, ConnectionQuality.EXCELLENT],
+        [bob.sid, ConnectionQuality.EXCELLENT],
+      ],
+    );
     assert.deepEqual(room.receivedOf(alice, 'connectionQuality')[0]?.updates.length, 1);
     room.pass(5_000);
     assert.deepEqual(room.receivedOf(bob, 'connectionQuality'), []);
     room.leg({ kind: 'quality', leg: alice.sid, reports: [report(sid, { packetsLost: 50 })] });
     room.pass(5_000);
     const later = room.receivedOf(bob, 'connectionQuality')[0]?.updates;
-    assert.deepEqual(later?.map((update) => [update.participantSid, update.quality]), [[alice.sid, ConnectionQuality.POOR]]);
+    assert.deepEqual(
+      later?.map((update) => [update.participantSid, update.quality]),
+      [[alice.sid, ConnectionQuality.POOR]],
+    );
   });
 
   it('is LOST for a publisher whose media stopped, never for one that is muted, and POOR for old clients', () => {
@@ -184,11 +202,21 @@ describe('connection quality', () => {
       }
     };
     stop();
-    assert.deepEqual(room.receivedOf(alice, 'connectionQuality')[0]?.updates.map((update) => update.quality), [ConnectionQuality.LOST]);
-    assert.deepEqual(room.receivedOf(old, 'connectionQuality')[0]?.updates.map((update) => update.quality), [ConnectionQuality.POOR]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'connectionQuality')[0]?.updates.map((update) => update.quality),
+      [ConnectionQuality.LOST],
+    );
+    assert.deepEqual(
+      room.receivedOf(old, 'connectionQuality')[0]?.updates.map((update) => update.quality),
+      [ConnectionQuality.POOR],
+    );
     room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid, muted: true }) });
     stop();
-    assert.ok(room.receivedOf(alice, 'connectionQuality').every((update) => update.updates[0]?.quality !== ConnectionQuality.LOST));
+    assert.ok(
+      room
+        .receivedOf(alice, 'connectionQuality')
+        .every((update) => update.updates[0]?.quality !== ConnectionQuality.LOST),
+    );
   });
 });
 
@@ -200,7 +228,10 @@ describe('stream state', () => {
     const sid = room.publishCamera(alice);
     room.leg({ kind: 'streamState', leg: bob.sid, states: [{ trackSid: sid, paused: true }] });
     const states = room.receivedOf(bob, 'streamStateUpdate')[0]?.streamStates;
-    assert.deepEqual(states?.map((state) => [state.participantSid, state.trackSid, state.state]), [[alice.sid, sid, StreamState.PAUSED]]);
+    assert.deepEqual(
+      states?.map((state) => [state.participantSid, state.trackSid, state.state]),
+      [[alice.sid, sid, StreamState.PAUSED]],
+    );
     assert.deepEqual(room.received(alice), []);
   });
 });

@@ -44,7 +44,9 @@ export function sendSubscribedQuality(room: RoomState, track: Track): void {
   const subscribedCodecs = track.codecs.map((declared) => {
     // A backup codec that nobody was given stays off, so that the publisher does not start to encode it.
     const maximum = reported.get(declared.codec) ?? -1;
-    const qualities = ([0, 1, 2] as const).map((quality) => new SubscribedQuality({ quality, enabled: quality <= maximum }));
+    const qualities = ([0, 1, 2] as const).map(
+      (quality) => new SubscribedQuality({ quality, enabled: quality <= maximum }),
+    );
     return new SubscribedCodec({ codec: declared.codec, qualities });
   });
   room.outbox.sendTo(track.publisher, {
@@ -124,7 +126,9 @@ export function connectionQualityDue(room: RoomState): void {
   const receivers = [...room.participants.values()].filter((receiver) => receiver.protocol > 4);
   for (const knowsLost of [true, false]) {
     const audience = receivers.filter((receiver) => receiver.protocol > 10 === knowsLost);
-    for (const group of groupByAudience(audience, changes, (receiver, change) => isOfInterest(receiver, change.participant))) {
+    for (const group of groupByAudience(audience, changes, (receiver, change) =>
+      isOfInterest(receiver, change.participant),
+    )) {
       const updates = group.subjects.map(({ participant, score }) => toQualityInfo(participant, score, knowsLost));
       room.outbox.send(group.receivers, { case: 'connectionQuality', value: new ConnectionQualityUpdate({ updates }) });
     }
@@ -137,7 +141,11 @@ function toQualityInfo(participant: Participant, score: ConnectionScore, knowsLo
   return new ConnectionQualityInfo({ participantSid: participant.sid, quality, score: score.mos });
 }
 
-export function tellStreamStates(room: RoomState, subscriber: Participant, states: { trackSid: TrackSid; paused: boolean }[]): void {
+export function tellStreamStates(
+  room: RoomState,
+  subscriber: Participant,
+  states: { trackSid: TrackSid; paused: boolean }[],
+): void {
   const streamStates = states.flatMap(({ trackSid, paused }) => {
     const track = room.tracks.get(trackSid);
     const state = paused ? StreamState.PAUSED : StreamState.ACTIVE;

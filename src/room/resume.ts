@@ -1,5 +1,11 @@
 /** How a client whose socket was lost gets its session back. */
-import { DisconnectReason, LeaveRequest_Action, ReconnectResponse, RoomUpdate, type SyncState } from '@livekit/protocol';
+import {
+  DisconnectReason,
+  LeaveRequest_Action,
+  ReconnectResponse,
+  RoomUpdate,
+  type SyncState,
+} from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
@@ -128,11 +134,13 @@ function tellMissed(room: RoomState, participant: Participant, infos: Uint8Array
 
 function missedDepartures(room: RoomState, participant: Participant): Uint8Array[] {
   const sinceMs = (participant.detachedAtMs ?? room.nowMs) - timing.missedSignalMs;
-  return room.departures
-    .filter((departure) => departure.atMs >= sinceMs)
-    // Clients since protocol 12 know participants by identity; one that is back must not be ended by its former session.
-    .filter((departure) => participant.protocol <= 11 || !room.identities.has(departure.identity))
-    .map((departure) => departure.info);
+  return (
+    room.departures
+      .filter((departure) => departure.atMs >= sinceMs)
+      // Clients since protocol 12 know participants by identity; one that is back must not be ended by its former session.
+      .filter((departure) => participant.protocol <= 11 || !room.identities.has(departure.identity))
+      .map((departure) => departure.info)
+  );
 }
 
 /** Forgets departures that nobody can have missed. */
@@ -159,14 +167,22 @@ export function applySyncState(room: RoomState, participant: Participant, state:
   }
   if (state.subscription !== undefined) {
     const { trackSids, participantTracks, subscribe } = state.subscription;
-    wishTracks(room, participant, new Set([...trackSids, ...participantTracks.flatMap((entry) => entry.trackSids)]), subscribe);
+    wishTracks(
+      room,
+      participant,
+      new Set([...trackSids, ...participantTracks.flatMap((entry) => entry.trackSids)]),
+      subscribe,
+    );
   }
   disableTracks(room, participant, state.trackSidsDisabled);
   if (state.datachannelReceiveStates.length > 0) {
     room.outbox.toLeg({
       kind: 'receivedUpTo',
       leg: participant.sid,
-      states: state.datachannelReceiveStates.map((entry) => ({ publisherSid: entry.publisherSid, sequence: entry.lastSeq })),
+      states: state.datachannelReceiveStates.map((entry) => ({
+        publisherSid: entry.publisherSid,
+        sequence: entry.lastSeq,
+      })),
     });
   }
 }

@@ -31,23 +31,43 @@ const connectionIds = Array.from({ length: 30 }, (_, index) => `CO_${index}` as 
 const legs = Array.from({ length: 60 }, (_, index) => `PA_${String(index).padStart(12, '0')}` as ParticipantSid);
 const transport = fc.oneof(
   { weight: 6, arbitrary: fc.constant('connected' as const) },
-  { weight: 1, arbitrary: fc.constantFrom('new' as const, 'connecting' as const, 'disconnected' as const, 'failed' as const) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('new' as const, 'connecting' as const, 'disconnected' as const, 'failed' as const),
+  },
 );
 
 const signal: fc.Arbitrary<Uint8Array> = fc
   .oneof(
-    fc.record({ cid: fc.constantFrom(...cids), type: fc.nat(3), source: fc.nat(5), sid: fc.oneof(fc.constant(''), anySid) }).map(
-      (value) => ({ case: 'addTrack', value: new AddTrackRequest(value) }) as const,
-    ),
-    fc.record({ sid: anySid, muted: fc.boolean() }).map((value) => ({ case: 'mute', value: new MuteTrackRequest(value) }) as const),
+    fc
+      .record({
+        cid: fc.constantFrom(...cids),
+        type: fc.nat(3),
+        source: fc.nat(5),
+        sid: fc.oneof(fc.constant(''), anySid),
+      })
+      .map((value) => ({ case: 'addTrack', value: new AddTrackRequest(value) }) as const),
+    fc
+      .record({ sid: anySid, muted: fc.boolean() })
+      .map((value) => ({ case: 'mute', value: new MuteTrackRequest(value) }) as const),
     fc
       .record({ trackSids: fc.array(anySid, { maxLength: 4 }), subscribe: fc.boolean() })
       .map((value) => ({ case: 'subscription', value: new UpdateSubscription(value) }) as const),
     fc
-      .record({ trackSids: fc.array(anySid, { maxLength: 4 }), quality: fc.nat(5), width: fc.nat(2_000), height: fc.nat(2_000), disabled: fc.boolean() })
+      .record({
+        trackSids: fc.array(anySid, { maxLength: 4 }),
+        quality: fc.nat(5),
+        width: fc.nat(2_000),
+        height: fc.nat(2_000),
+        disabled: fc.boolean(),
+      })
       .map((value) => ({ case: 'trackSetting', value: new UpdateTrackSettings(value) }) as const),
     fc
-      .record({ allParticipants: fc.boolean(), participantIdentity: fc.constantFrom(...identities), allTracks: fc.boolean() })
+      .record({
+        allParticipants: fc.boolean(),
+        participantIdentity: fc.constantFrom(...identities),
+        allTracks: fc.boolean(),
+      })
       .map(
         ({ allParticipants, ...entry }) =>
           ({
@@ -55,16 +75,27 @@ const signal: fc.Arbitrary<Uint8Array> = fc
             value: new SubscriptionPermission({ allParticipants, trackPermissions: [new TrackPermission(entry)] }),
           }) as const,
       ),
-    fc.record({ name: fc.string(), attributes: fc.dictionary(fc.string(), fc.string()) }).map(
-      (value) => ({ case: 'updateMetadata', value: new UpdateParticipantMetadata(value) }) as const,
-    ),
-    fc.array(anySid, { maxLength: 3 }).map((trackSidsDisabled) => ({ case: 'syncState', value: new SyncState({ trackSidsDisabled }) }) as const),
-    fc.constantFrom('disconnectSignalOnResume', 'disconnectSignalOnResumeNoMessages', 'nodeFailure', 'migration').map(
-      (name) => ({ case: 'simulate', value: new SimulateScenario({ scenario: { case: name, value: true } }) }) as const,
-    ),
-    fc.boolean().map((isGoodbye) => ({ case: 'leave', value: new LeaveRequest({ action: isGoodbye ? 0 : 1 }) }) as const),
-    fc.constantFrom(...cids).map((cid) => ({ case: 'addTrack', value: new AddTrackRequest({ cid, type: 1 }) }) as const),
-    fc.constantFrom(...cids).map((cid) => ({ case: 'addTrack', value: new AddTrackRequest({ cid, type: 0 }) }) as const),
+    fc
+      .record({ name: fc.string(), attributes: fc.dictionary(fc.string(), fc.string()) })
+      .map((value) => ({ case: 'updateMetadata', value: new UpdateParticipantMetadata(value) }) as const),
+    fc
+      .array(anySid, { maxLength: 3 })
+      .map((trackSidsDisabled) => ({ case: 'syncState', value: new SyncState({ trackSidsDisabled }) }) as const),
+    fc
+      .constantFrom('disconnectSignalOnResume', 'disconnectSignalOnResumeNoMessages', 'nodeFailure', 'migration')
+      .map(
+        (name) =>
+          ({ case: 'simulate', value: new SimulateScenario({ scenario: { case: name, value: true } }) }) as const,
+      ),
+    fc
+      .boolean()
+      .map((isGoodbye) => ({ case: 'leave', value: new LeaveRequest({ action: isGoodbye ? 0 : 1 }) }) as const),
+    fc
+      .constantFrom(...cids)
+      .map((cid) => ({ case: 'addTrack', value: new AddTrackRequest({ cid, type: 1 }) }) as const),
+    fc
+      .constantFrom(...cids)
+      .map((cid) => ({ case: 'addTrack', value: new AddTrackRequest({ cid, type: 0 }) }) as const),
   )
   .map((message) => new SignalRequest({ message }).toBinary());
 
@@ -73,8 +104,9 @@ const garbage = fc.oneof(
   fc.tuple(signal, fc.nat(20)).map(([bytes, cut]) => bytes.subarray(0, Math.max(0, bytes.length - cut))),
 );
 
-const publication = fc.record({ trackSid: fc.constantFrom(...sids), cid: fc.constantFrom(...cids), generation: fc.nat(2) }).map(
-  ({ trackSid, cid, generation }) => ({
+const publication = fc
+  .record({ trackSid: fc.constantFrom(...sids), cid: fc.constantFrom(...cids), generation: fc.nat(2) })
+  .map(({ trackSid, cid, generation }) => ({
     trackSid: trackSid as TrackSid,
     cid,
     sdpCid: cid,
@@ -84,8 +116,7 @@ const publication = fc.record({ trackSid: fc.constantFrom(...sids), cid: fc.cons
     mimeType: 'audio/opus',
     svc: false,
     layers: [],
-  }),
-);
+  }));
 
 const methods: RoomMethod[] = [
   'CreateRoom',
@@ -100,7 +131,15 @@ const methods: RoomMethod[] = [
   'PerformRpc',
 ];
 
-const failures: LegFailure[] = ['worker-died', 'ice-lost', 'ice-lost', 'dtls-failed', 'negotiation-failed', 'data-channel-stuck', 'internal'];
+const failures: LegFailure[] = [
+  'worker-died',
+  'ice-lost',
+  'ice-lost',
+  'dtls-failed',
+  'negotiation-failed',
+  'data-channel-stuck',
+  'internal',
+];
 
 type Move = { event: RoomEvent; passMs: number; pick: number };
 
@@ -127,21 +166,36 @@ const anyEvent: fc.Arbitrary<RoomEvent> = fc.oneof(
   },
   {
     weight: 16,
-    arbitrary: fc.record({ connectionId: fc.constantFrom(...connectionIds), message: fc.oneof({ weight: 20, arbitrary: signal }, { weight: 1, arbitrary: garbage }) }).map(
-      ({ connectionId, message }): RoomEvent => ({ kind: 'gateway', message: { kind: 'signal', connectionId, message } }),
-    ),
+    arbitrary: fc
+      .record({
+        connectionId: fc.constantFrom(...connectionIds),
+        message: fc.oneof({ weight: 20, arbitrary: signal }, { weight: 1, arbitrary: garbage }),
+      })
+      .map(({ connectionId, message }): RoomEvent => ({
+        kind: 'gateway',
+        message: { kind: 'signal', connectionId, message },
+      })),
   },
   {
     weight: 2,
-    arbitrary: fc
-      .constantFrom(...connectionIds)
-      .map((connectionId): RoomEvent => ({ kind: 'gateway', message: { kind: 'socketClosed', connectionId, cause: 'client-closed' } })),
+    arbitrary: fc.constantFrom(...connectionIds).map((connectionId): RoomEvent => ({
+      kind: 'gateway',
+      message: { kind: 'socketClosed', connectionId, cause: 'client-closed' },
+    })),
   },
   {
     weight: 16,
     arbitrary: fc
-      .record({ leg: fc.constantFrom(...legs), publisher: transport, subscriber: transport, publications: fc.array(publication, { minLength: 1, maxLength: 3 }) })
-      .map(({ leg, ...rest }): RoomEvent => ({ kind: 'leg', message: { kind: 'actual', leg, actual: { version: 1, subscriptions: [], ...rest } } })),
+      .record({
+        leg: fc.constantFrom(...legs),
+        publisher: transport,
+        subscriber: transport,
+        publications: fc.array(publication, { minLength: 1, maxLength: 3 }),
+      })
+      .map(({ leg, ...rest }): RoomEvent => ({
+        kind: 'leg',
+        message: { kind: 'actual', leg, actual: { version: 1, subscriptions: [], ...rest } },
+      })),
   },
   {
     weight: 1,
@@ -158,13 +212,22 @@ const anyEvent: fc.Arbitrary<RoomEvent> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc
-      .array(fc.record({ trackSid: fc.constantFrom(...sids), levelDbov: fc.integer({ min: -5, max: 140 }) }), { maxLength: 4 })
-      .map((levels): RoomEvent => ({ kind: 'leg', message: { kind: 'levels', roomName: 'lobby', levels: levels as { trackSid: TrackSid; levelDbov: number }[] } })),
+      .array(fc.record({ trackSid: fc.constantFrom(...sids), levelDbov: fc.integer({ min: -5, max: 140 }) }), {
+        maxLength: 4,
+      })
+      .map((levels): RoomEvent => ({
+        kind: 'leg',
+        message: { kind: 'levels', roomName: 'lobby', levels: levels as { trackSid: TrackSid; levelDbov: number }[] },
+      })),
   },
   {
     weight: 2,
     arbitrary: fc
-      .record({ requestId: fc.nat(1_000), method: fc.constantFrom(...methods), request: fc.uint8Array({ maxLength: 40 }) })
+      .record({
+        requestId: fc.nat(1_000),
+        method: fc.constantFrom(...methods),
+        request: fc.uint8Array({ maxLength: 40 }),
+      })
       .map(({ requestId, method, request }): RoomEvent => ({
         kind: 'gateway',
         message: { kind: 'command', requestId, roomName: 'lobby', command: { method, request } },
@@ -193,7 +256,11 @@ function aim(room: Room, { event, pick }: Move): RoomEvent {
         const track = target.tracks[(pick + index) % Math.max(target.tracks.length, 1)];
         return track === undefined ? entry : { ...entry, trackSid: track.sid };
       });
-      const subscriptions = target.subscriptions.map(({ trackSid }) => ({ trackSid, producerId: `${trackSid}.1`, state: 'bound' as const }));
+      const subscriptions = target.subscriptions.map(({ trackSid }) => ({
+        trackSid,
+        producerId: `${trackSid}.1`,
+        state: 'bound' as const,
+      }));
       message.actual = { ...message.actual, publications, subscriptions };
     }
     return { kind: 'leg', message };
@@ -208,7 +275,11 @@ function aim(room: Room, { event, pick }: Move): RoomEvent {
     return { kind: 'gateway', message };
   }
   if (event.kind === 'gateway' && event.message.kind === 'join' && event.message.join.resume !== undefined) {
-    const join = { ...event.message.join, identity: target.identity, resume: { participantSid: target.sid, reason: 0 } };
+    const join = {
+      ...event.message.join,
+      identity: target.identity,
+      resume: { participantSid: target.sid, reason: 0 },
+    };
     return { kind: 'gateway', message: { ...event.message, join } };
   }
   return event;
@@ -326,7 +397,10 @@ class Invariants {
     const connectionId = this.#sockets.get(leg);
     if (connectionId !== undefined && this.#open.has(connectionId)) {
       for (const { trackSid } of wanted.subscriptions) {
-        assert.ok(this.#announced.get(connectionId)?.has(trackSid), `${trackSid} is wanted before its client heard of it`);
+        assert.ok(
+          this.#announced.get(connectionId)?.has(trackSid),
+          `${trackSid} is wanted before its client heard of it`,
+        );
       }
     }
   }
@@ -377,7 +451,10 @@ describe('a room under arbitrary events', () => {
 function empty(room: Room, startedMs: number, invariants: Invariants): void {
   let nowMs = startedMs;
   for (const { sid } of room.snapshot().participants) {
-    const effects = room.step({ kind: 'leg', message: { kind: 'failed', leg: sid, failure: 'internal', detail: '' } }, nowMs);
+    const effects = room.step(
+      { kind: 'leg', message: { kind: 'failed', leg: sid, failure: 'internal', detail: '' } },
+      nowMs,
+    );
     if (!invariants.closed) {
       invariants.check(effects);
     }

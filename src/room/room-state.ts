@@ -101,8 +101,8 @@ export class RoomState {
     return new RoomMessage({
       sid: this.sid,
       name: this.name,
-      emptyTimeout: this.emptyTimeoutS,
-      departureTimeout: this.departureTimeoutS,
+      emptyTimeout: toWholeSeconds(this.emptyTimeoutS),
+      departureTimeout: toWholeSeconds(this.departureTimeoutS),
       maxParticipants: this.maxParticipants,
       creationTime: BigInt(Math.trunc(this.createdAtMs / 1000)),
       creationTimeMs: BigInt(Math.trunc(this.createdAtMs)),
@@ -127,6 +127,11 @@ export class RoomState {
       this.dirtyLegs.add(participant);
     }
   }
+}
+
+/** A protobuf uint32; the configuration may ask for parts of a second, or for ages. */
+function toWholeSeconds(seconds: number): number {
+  return Math.min(Math.ceil(seconds), 0xffff_ffff);
 }
 
 const videoOrder = ['vp8', 'h264'];

@@ -1,9 +1,31 @@
 /** A room with scripted clients and legs, for tests: literal events in, decoded effects out. */
 import assert from 'node:assert/strict';
-import { AddTrackRequest, SignalRequest, SignalResponse, TrackSource, TrackType, WebhookEvent, type JoinResponse } from '@livekit/protocol';
+import {
+  AddTrackRequest,
+  SignalRequest,
+  SignalResponse,
+  TrackSource,
+  TrackType,
+  WebhookEvent,
+  type JoinResponse,
+} from '@livekit/protocol';
 import type { ConnectionId, NodeId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
-import type { ActualLeg, ActualPublication, ActualSubscription, HostToLeg, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
-import type { ClientFacts, CommandResult, HostToGateway, JoinParameters, RoomMethod, VideoGrants } from '../protocol/session-messages.ts';
+import type {
+  ActualLeg,
+  ActualPublication,
+  ActualSubscription,
+  HostToLeg,
+  LegToHost,
+  WantedLeg,
+} from '../protocol/leg-messages.ts';
+import type {
+  ClientFacts,
+  CommandResult,
+  HostToGateway,
+  JoinParameters,
+  RoomMethod,
+  VideoGrants,
+} from '../protocol/session-messages.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
 import { Room } from './room.ts';
 import type { RoomSettings } from './settings.ts';
@@ -13,7 +35,10 @@ export const startMs = 1_700_000_000_000;
 export const testSettings: RoomSettings = {
   nodeId: 'ND_test',
   region: 'here',
-  enabledCodecs: ['audio/opus', 'video/VP9', 'video/H264', 'video/VP8', 'video/AV1'].map((mime) => ({ mime, fmtpLine: '' })),
+  enabledCodecs: ['audio/opus', 'video/VP9', 'video/H264', 'video/VP8', 'video/AV1'].map((mime) => ({
+    mime,
+    fmtpLine: '',
+  })),
   emptyTimeoutS: 300,
   departureTimeoutS: 20,
   maxParticipants: 0,
@@ -101,14 +126,21 @@ export function countingSuffix(): () => string {
   };
 }
 
-export type Session = { sid: ParticipantSid; identity: string; connectionId: ConnectionId; join: JoinResponse; actual: ActualLeg };
+export type Session = {
+  sid: ParticipantSid;
+  identity: string;
+  connectionId: ConnectionId;
+  join: JoinResponse;
+  actual: ActualLeg;
+};
 
 type SignalRequestMessage = SignalRequest['message'];
-export type ServerMessage<Case extends SignalResponse['message']['case']> = Extract<SignalResponse['message'], { case: Case }> extends {
-  value: infer Value;
-}
-  ? Value
-  : never;
+export type ServerMessage<Case extends SignalResponse['message']['case']> =
+  Extract<SignalResponse['message'], { case: Case }> extends {
+    value: infer Value;
+  }
+    ? Value
+    : never;
 
 export class TestRoom {
   readonly room: Room;
@@ -198,7 +230,10 @@ export class TestRoom {
   }
 
   cutSocket(session: Session): RoomEffect[] {
-    return this.step({ kind: 'gateway', message: { kind: 'socketClosed', connectionId: session.connectionId, cause: 'client-closed' } });
+    return this.step({
+      kind: 'gateway',
+      message: { kind: 'socketClosed', connectionId: session.connectionId, cause: 'client-closed' },
+    });
   }
 
   /** Asks to resume on a new socket; the leg has not answered yet. */
@@ -272,13 +307,17 @@ export class TestRoom {
 
   toGateway<Kind extends HostToGateway['kind']>(kind: Kind): Extract<HostToGateway, { kind: Kind }>[] {
     return this.effects.flatMap((effect) =>
-      effect.kind === 'toGateway' && effect.message.kind === kind ? [effect.message as Extract<HostToGateway, { kind: Kind }>] : [],
+      effect.kind === 'toGateway' && effect.message.kind === kind
+        ? [effect.message as Extract<HostToGateway, { kind: Kind }>]
+        : [],
     );
   }
 
   toLeg<Kind extends HostToLeg['kind']>(kind: Kind): Extract<HostToLeg, { kind: Kind }>[] {
     return this.effects.flatMap((effect) =>
-      effect.kind === 'toLeg' && effect.message.kind === kind ? [effect.message as Extract<HostToLeg, { kind: Kind }>] : [],
+      effect.kind === 'toLeg' && effect.message.kind === kind
+        ? [effect.message as Extract<HostToLeg, { kind: Kind }>]
+        : [],
     );
   }
 
@@ -312,7 +351,9 @@ export class TestRoom {
     session: { connectionId: ConnectionId },
     kind: Case,
   ): ServerMessage<Case>[] {
-    return this.received(session).flatMap((message) => (message.case === kind ? [message.value as ServerMessage<Case>] : []));
+    return this.received(session).flatMap((message) =>
+      message.case === kind ? [message.value as ServerMessage<Case>] : [],
+    );
   }
 
   /** Participants in the updates that this client got in the last step, as `identity:STATE`. */

@@ -45,11 +45,19 @@ export function startRpc(room: RoomState, requestId: number, request: PerformRpc
   const participant = room.identities.get(request.destinationIdentity);
   const failure = refuse(participant, request);
   if (participant === undefined || failure !== undefined) {
-    reply(room, requestId, toResult(failure ?? { rpcCode: rpcErrors.recipientNotFound, message: 'participant does not exist' }));
+    reply(
+      room,
+      requestId,
+      toResult(failure ?? { rpcCode: rpcErrors.recipientNotFound, message: 'participant does not exist' }),
+    );
     return;
   }
   if (room.rpcs.size >= bound.pendingRpcs) {
-    reply(room, requestId, { ok: false, code: 'resource_exhausted', message: 'too many calls are waiting for an answer' });
+    reply(room, requestId, {
+      ok: false,
+      code: 'resource_exhausted',
+      message: 'too many calls are waiting for an answer',
+    });
     return;
   }
   const id = `RPC_${room.random()}`;
@@ -62,7 +70,13 @@ export function startRpc(room: RoomState, requestId: number, request: PerformRpc
     destinationIdentities: [participant.identity],
     value: {
       case: 'rpcRequest',
-      value: new RpcRequest({ id, method: request.method, payload: request.payload, responseTimeoutMs: timeoutMs, version: 1 }),
+      value: new RpcRequest({
+        id,
+        method: request.method,
+        payload: request.payload,
+        responseTimeoutMs: timeoutMs,
+        version: 1,
+      }),
     },
   });
   room.outbox.toLeg({ kind: 'interceptRpc', roomName: room.name, requestId: id, active: true });

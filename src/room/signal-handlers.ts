@@ -131,7 +131,12 @@ function setSubscriptionRules(room: RoomState, publisher: Participant, permissio
 
 function updateMetadata(room: RoomState, from: Participant, request: UpdateParticipantMetadata): void {
   const answer = (reason: RequestResponse_Reason, message = ''): void =>
-    respond(room, from, { requestId: request.requestId, reason, message, request: { case: 'updateMetadata', value: request } });
+    respond(room, from, {
+      requestId: request.requestId,
+      reason,
+      message,
+      request: { case: 'updateMetadata', value: request },
+    });
   if (!from.grants.canUpdateOwnMetadata) {
     answer(RequestResponse_Reason.NOT_ALLOWED, 'does not have permission to update own metadata');
     return;

@@ -27,7 +27,10 @@ describe('wishes', () => {
     const sid = room.publish(alice, { cid: 'mic' });
     assert.equal(room.wantedOf(manual), undefined);
     subscribe(room, manual, [sid], true);
-    assert.deepEqual(room.wantedOf(manual)?.subscriptions.map((entry) => entry.trackSid), [sid]);
+    assert.deepEqual(
+      room.wantedOf(manual)?.subscriptions.map((entry) => entry.trackSid),
+      [sid],
+    );
     subscribe(room, manual, [sid], false);
     assert.deepEqual(room.wantedOf(manual)?.subscriptions, []);
   });
@@ -52,9 +55,10 @@ describe('wishes', () => {
     room.pass(59_999);
     assert.deepEqual(room.receivedOf(bob, 'subscriptionResponse'), []);
     room.pass(1);
-    assert.deepEqual(room.receivedOf(bob, 'subscriptionResponse').map((response) => [response.trackSid, response.err]), [
-      ['TR_later:odd', SubscriptionError.SE_TRACK_NOTFOUND],
-    ]);
+    assert.deepEqual(
+      room.receivedOf(bob, 'subscriptionResponse').map((response) => [response.trackSid, response.err]),
+      [['TR_later:odd', SubscriptionError.SE_TRACK_NOTFOUND]],
+    );
   });
 
   it('for unknown tracks are met when the track appears in time', () => {
@@ -64,7 +68,10 @@ describe('wishes', () => {
     const sid = room.announce(alice, { cid: 'mic' });
     subscribe(room, bob, [sid], true);
     room.carry(alice, sid, 'mic');
-    assert.deepEqual(room.wantedOf(bob)?.subscriptions.map((entry) => entry.trackSid), [sid]);
+    assert.deepEqual(
+      room.wantedOf(bob)?.subscriptions.map((entry) => entry.trackSid),
+      [sid],
+    );
     room.pass(60_000);
     assert.deepEqual(room.receivedOf(bob, 'subscriptionResponse'), []);
   });
@@ -74,7 +81,12 @@ describe('wishes', () => {
     const alice = room.enter('alice');
     const bob = room.enter('bob');
     const sid = room.publish(alice, { cid: 'mic' });
-    const request = new UpdateSubscriptionsRequest({ room: 'lobby', identity: 'bob', trackSids: [sid], subscribe: false });
+    const request = new UpdateSubscriptionsRequest({
+      room: 'lobby',
+      identity: 'bob',
+      trackSids: [sid],
+      subscribe: false,
+    });
     assert.equal(room.command('UpdateSubscriptions', request)?.ok, true);
     assert.deepEqual(room.wantedOf(bob)?.subscriptions, []);
   });
@@ -102,7 +114,10 @@ describe('the state of a subscription', () => {
     room.bind(bob, sid, 'offered');
     assert.deepEqual(room.receivedOf(alice, 'trackSubscribed'), []);
     room.bind(bob, sid);
-    assert.deepEqual(room.receivedOf(alice, 'trackSubscribed').map((message) => message.trackSid), [sid]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'trackSubscribed').map((message) => message.trackSid),
+      [sid],
+    );
     room.bind(carol, sid);
     assert.deepEqual(room.receivedOf(alice, 'trackSubscribed'), []);
   });
@@ -115,7 +130,10 @@ describe('the state of a subscription', () => {
     room.cutSocket(alice);
     room.bind(bob, sid);
     room.resume(alice);
-    assert.deepEqual(room.receivedOf(alice, 'trackSubscribed').map((message) => message.trackSid), [sid]);
+    assert.deepEqual(
+      room.receivedOf(alice, 'trackSubscribed').map((message) => message.trackSid),
+      [sid],
+    );
   });
 
   it('is told to the subscriber when it has no codec for it, once', () => {
@@ -124,9 +142,10 @@ describe('the state of a subscription', () => {
     const bob = room.enter('bob');
     const sid = room.publishCamera(alice);
     room.bind(bob, sid, 'codec-unsupported');
-    assert.deepEqual(room.receivedOf(bob, 'subscriptionResponse').map((response) => [response.trackSid, response.err]), [
-      [sid, SubscriptionError.SE_CODEC_UNSUPPORTED],
-    ]);
+    assert.deepEqual(
+      room.receivedOf(bob, 'subscriptionResponse').map((response) => [response.trackSid, response.err]),
+      [[sid, SubscriptionError.SE_CODEC_UNSUPPORTED]],
+    );
     room.actual(bob, { version: 3 });
     assert.deepEqual(room.receivedOf(bob, 'subscriptionResponse'), []);
   });
@@ -148,7 +167,14 @@ describe('track settings', () => {
     const alice = room.enter('alice');
     const bob = room.enter('bob');
     const sid = room.publishCamera(alice);
-    setTrack(room, bob, { trackSids: [sid], width: 600, height: 340, quality: VideoQuality.HIGH, fps: 15, priority: 2 });
+    setTrack(room, bob, {
+      trackSids: [sid],
+      width: 600,
+      height: 340,
+      quality: VideoQuality.HIGH,
+      fps: 15,
+      priority: 2,
+    });
     const wanted = room.wantedOf(bob)?.subscriptions[0];
     assert.deepEqual([wanted?.quality, wanted?.maxFps, wanted?.priority, wanted?.paused], [1, 15, 2, false]);
     setTrack(room, bob, { trackSids: [sid], disabled: true });
@@ -159,7 +185,9 @@ describe('track settings', () => {
 });
 
 describe('subscription permission', () => {
-  const onlyBob = new SubscriptionPermission({ trackPermissions: [new TrackPermission({ participantIdentity: 'bob', allTracks: true })] });
+  const onlyBob = new SubscriptionPermission({
+    trackPermissions: [new TrackPermission({ participantIdentity: 'bob', allTracks: true })],
+  });
 
   it('ends and begins subscriptions, and each affected subscriber is told', () => {
     const room = new TestRoom();
@@ -172,12 +200,20 @@ describe('subscription permission', () => {
     assert.deepEqual(room.wantedOf(carol)?.subscriptions, []);
     assert.deepEqual([room.wantedOf(bob), room.wantedOf(recorder)], [undefined, undefined]);
     assert.deepEqual(
-      room.receivedOf(carol, 'subscriptionPermissionUpdate').map((message) => [message.participantSid, message.trackSid, message.allowed]),
+      room
+        .receivedOf(carol, 'subscriptionPermissionUpdate')
+        .map((message) => [message.participantSid, message.trackSid, message.allowed]),
       [[alice.sid, sid, false]],
     );
     assert.deepEqual(room.receivedOf(bob, 'subscriptionPermissionUpdate'), []);
-    room.signal(alice, { case: 'subscriptionPermission', value: new SubscriptionPermission({ allParticipants: true }) });
-    assert.deepEqual(room.receivedOf(carol, 'subscriptionPermissionUpdate').map((message) => message.allowed), [true]);
+    room.signal(alice, {
+      case: 'subscriptionPermission',
+      value: new SubscriptionPermission({ allParticipants: true }),
+    });
+    assert.deepEqual(
+      room.receivedOf(carol, 'subscriptionPermissionUpdate').map((message) => message.allowed),
+      [true],
+    );
     assert.equal(room.wantedOf(carol)?.subscriptions.length, 1);
   });
 
@@ -188,8 +224,14 @@ describe('subscription permission', () => {
     const first = room.publish(alice, { cid: 'one' });
     room.publish(alice, { cid: 'two' });
     const entry = new TrackPermission({ participantSid: bob.sid, trackSids: [first] });
-    room.signal(alice, { case: 'subscriptionPermission', value: new SubscriptionPermission({ trackPermissions: [entry] }) });
-    assert.deepEqual(room.wantedOf(bob)?.subscriptions.map((wanted) => wanted.trackSid), [first]);
+    room.signal(alice, {
+      case: 'subscriptionPermission',
+      value: new SubscriptionPermission({ trackPermissions: [entry] }),
+    });
+    assert.deepEqual(
+      room.wantedOf(bob)?.subscriptions.map((wanted) => wanted.trackSid),
+      [first],
+    );
   });
 
   it('holds for those who come later and is repeated after a resume', () => {
@@ -199,9 +241,15 @@ describe('subscription permission', () => {
     room.signal(alice, { case: 'subscriptionPermission', value: onlyBob });
     const dave = room.join('dave');
     assert.deepEqual(room.wantedOf(dave)?.subscriptions, []);
-    assert.deepEqual(room.received(dave).map((message) => message.case), ['join', 'subscriptionPermissionUpdate']);
+    assert.deepEqual(
+      room.received(dave).map((message) => message.case),
+      ['join', 'subscriptionPermissionUpdate'],
+    );
     room.connect(dave);
     room.resume(dave);
-    assert.deepEqual(room.receivedOf(dave, 'subscriptionPermissionUpdate').map((message) => message.allowed), [false]);
+    assert.deepEqual(
+      room.receivedOf(dave, 'subscriptionPermissionUpdate').map((message) => message.allowed),
+      [false],
+    );
   });
 });

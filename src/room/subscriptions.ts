@@ -1,5 +1,10 @@
 /** Who receives which track: wishes, permissions and settings turned into the wanted state of each leg. */
-import { SubscriptionError, SubscriptionPermissionUpdate, SubscriptionResponse, TrackSubscribed } from '@livekit/protocol';
+import {
+  SubscriptionError,
+  SubscriptionPermissionUpdate,
+  SubscriptionResponse,
+  TrackSubscribed,
+} from '@livekit/protocol';
 import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
 import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
@@ -10,7 +15,12 @@ import { bound, timing } from './settings.ts';
 import { toQuality, type Track } from './track.ts';
 
 /** A wish about tracks, from the client or the API. Tracks that nobody knows are waited for, if they are wanted. */
-export function wishTracks(room: RoomState, subscriber: Participant, trackSids: Iterable<string>, subscribe: boolean): void {
+export function wishTracks(
+  room: RoomState,
+  subscriber: Participant,
+  trackSids: Iterable<string>,
+  subscribe: boolean,
+): void {
   for (const sid of trackSids) {
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
@@ -52,7 +62,12 @@ export type SettingsRequest = {
   priority: number;
 };
 
-export function applySettings(room: RoomState, subscriber: Participant, trackSids: string[], request: SettingsRequest): void {
+export function applySettings(
+  room: RoomState,
+  subscriber: Participant,
+  trackSids: string[],
+  request: SettingsRequest,
+): void {
   const settings: TrackSettings = {
     disabled: request.disabled || toQuality(request.quality) === undefined,
     quality: toQuality(request.quality) ?? 0,
@@ -76,7 +91,14 @@ export function disableTracks(room: RoomState, subscriber: Participant, trackSid
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
       const subscription = subscriptionTo(subscriber, track);
-      const settings = subscription.settings ?? { disabled: true, quality: 2, width: 0, height: 0, fps: 0, priority: 0 };
+      const settings = subscription.settings ?? {
+        disabled: true,
+        quality: 2,
+        width: 0,
+        height: 0,
+        fps: 0,
+        priority: 0,
+      };
       subscription.settings = { ...settings, disabled: true };
       room.dirtyLegs.add(subscriber);
     }
@@ -138,7 +160,10 @@ export function subscriptionTo(subscriber: Participant, track: Track): Subscript
 export function tellSubscribed(room: RoomState, track: Track): void {
   if (!track.subscribedTold && track.publisher.connectionId !== undefined) {
     track.subscribedTold = true;
-    room.outbox.sendTo(track.publisher, { case: 'trackSubscribed', value: new TrackSubscribed({ trackSid: track.sid }) });
+    room.outbox.sendTo(track.publisher, {
+      case: 'trackSubscribed',
+      value: new TrackSubscribed({ trackSid: track.sid }),
+    });
   }
 }
 
@@ -214,7 +239,8 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
     subscription.refusedProducerId = undefined;
   }
   subscription.wanted = wanted;
-  const isFlowing = wanted !== undefined && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
+  const isFlowing =
+    wanted !== undefined && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
   setDynacastWish(room, subscriber, track, isFlowing ? wanted.quality : undefined);
   return wanted;
 }
@@ -227,7 +253,11 @@ export function sendPermission(room: RoomState, subscriber: Participant, track: 
 }
 
 /** Keeps the old object when nothing changed, so that wanted states compare cheaply. */
-function toWantedSubscription(subscriber: Participant, track: Track, subscription: Subscription): WantedSubscription | undefined {
+function toWantedSubscription(
+  subscriber: Participant,
+  track: Track,
+  subscription: Subscription,
+): WantedSubscription | undefined {
   const { source } = track;
   if (source === undefined) {
     return undefined;

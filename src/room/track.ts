@@ -101,14 +101,17 @@ export class Track {
     } else {
       known.cid = request.cid;
     }
-    this.info.codecs = this.codecs.filter((codec) => codec.codec !== '').map((codec) => toCodecInfo(codec, this.kind, request));
+    this.info.codecs = this.codecs
+      .filter((codec) => codec.codec !== '')
+      .map((codec) => toCodecInfo(codec, this.kind, request));
     this.touch(nowMs);
     return true;
   }
 
   /** Takes over what the leg says about the sections that carry this track. True when anything visible changed. */
   applyActual(actuals: ActualPublication[], nowMs: number): boolean {
-    const source = this.codecs.flatMap((codec) => actuals.find((actual) => actual.cid === codec.cid) ?? [])[0] ?? actuals[0];
+    const source =
+      this.codecs.flatMap((codec) => actuals.find((actual) => actual.cid === codec.cid) ?? [])[0] ?? actuals[0];
     const before = JSON.stringify([this.isPublic, this.source]);
     this.source = source;
     this.isPublic = source !== undefined;
@@ -145,7 +148,9 @@ export class Track {
       declared.codec = name;
       this.info.codecs = [toCodecInfo(declared, this.kind, undefined)];
     }
-    const mode = actual.svc ? VideoLayer_Mode.MULTIPLE_SPATIAL_LAYERS_PER_STREAM : VideoLayer_Mode.ONE_SPATIAL_LAYER_PER_STREAM;
+    const mode = actual.svc
+      ? VideoLayer_Mode.MULTIPLE_SPATIAL_LAYERS_PER_STREAM
+      : VideoLayer_Mode.ONE_SPATIAL_LAYER_PER_STREAM;
     const codecInfo = this.info.codecs.find((codec) => codec.cid === actual.cid);
     if (codecInfo !== undefined) {
       codecInfo.mimeType = actual.mimeType;
@@ -239,7 +244,9 @@ function toTrackInfo(sid: TrackSid, request: AddTrackRequest, codecs: DeclaredCo
     source: request.source,
     layers,
     // A codec without a name yet is left out: livekit-client takes the first entry for the server's choice.
-    codecs: codecs.filter((codec) => codec.codec !== '').map((codec) => toCodecInfo(codec, isVideo ? 'video' : 'audio', request)),
+    codecs: codecs
+      .filter((codec) => codec.codec !== '')
+      .map((codec) => toCodecInfo(codec, isVideo ? 'video' : 'audio', request)),
     stereo: request.stereo,
     disableRed: request.disableRed,
     encryption: request.encryption,

@@ -59,8 +59,16 @@ function tell(room: RoomState, changes: Change[]): void {
     sendInfos(room, receivers, visible);
   } else {
     // Since protocol 12 clients replace a participant by its identity; telling them that the old one left would end the new one.
-    sendInfos(room, receivers.filter((receiver) => receiver.protocol > 11), modern);
-    sendInfos(room, receivers.filter((receiver) => receiver.protocol <= 11), visible);
+    sendInfos(
+      room,
+      receivers.filter((receiver) => receiver.protocol > 11),
+      modern,
+    );
+    sendInfos(
+      room,
+      receivers.filter((receiver) => receiver.protocol <= 11),
+      visible,
+    );
   }
   for (const change of changes) {
     if (change.kind === 'changed' && change.participant.hidden) {

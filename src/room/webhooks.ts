@@ -16,9 +16,15 @@ export function participantWebhook(room: RoomState, event: ParticipantEventName,
   push(room, event, { room: room.toMessage(), participant: participant.toInfo() });
 }
 
-/** Track events are many, so they carry names and sids only unless the configuration asks for more. */
+/**
+ * Track events are many, so they carry names and sids only unless the configuration asks for more. Receivers hear of no
+ * track before they heard of its publisher: the media of a publisher may be there before it counts as joined.
+ */
 export function trackWebhook(room: RoomState, event: TrackEventName, track: Track): void {
   const { publisher } = track;
+  if (!publisher.isActive) {
+    return;
+  }
   const full = room.settings.fullRoomInWebhooks;
   push(room, event, {
     room: full ? room.toMessage() : new RoomMessage({ sid: room.sid, name: room.name }),

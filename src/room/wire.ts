@@ -15,7 +15,10 @@ const updateParticipants = 1;
 
 /** A SignalResponse `update` from encoded ParticipantInfo messages. */
 export function encodeUpdate(infos: readonly Uint8Array[]): Uint8Array {
-  return lengthDelimited(signalResponseUpdate, concat(...infos.map((info) => lengthDelimited(updateParticipants, info))));
+  return lengthDelimited(
+    signalResponseUpdate,
+    concat(...infos.map((info) => lengthDelimited(updateParticipants, info))),
+  );
 }
 
 /** A SignalResponse `join` from an encoded JoinResponse without the others and their encoded ParticipantInfo messages. */

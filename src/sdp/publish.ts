@@ -1,6 +1,6 @@
 /** Plans how a section that a client sends becomes a mediasoup producer, and how the answer accepts it. */
 import type { DeclaredCodec, DeclaredLayer, Quality } from '../protocol/leg-messages.ts';
-import { isScalable, mimeOf, ridUri } from './capabilities.ts';
+import { dependencyDescriptorUri, isScalable, mimeOf, ridUri } from './capabilities.ts';
 import {
   type AudioWish,
   type ChosenCodec,
@@ -92,8 +92,8 @@ function refused(reason: PublicationRefusal['reason']): PublicationRefusal {
 function makePlan(section: Section, wish: PublicationWish, chosen: ChosenCodec, streams: Stream[]): PublicationPlan {
   const { codec, rtx, capability } = chosen;
   const mime = capability.mimeType.toLowerCase();
-  const svc = wish.kind === 'video' && isScalable(mime);
   const extensions = acceptExtensions(section, mime);
+  const svc = wish.kind === 'video' && showsLayers(mime, extensions);
   const feedback = acceptFeedback(codec, wish.kind, extensions);
   // A rid tells that the client meant simulcast (rtc-node's VP9 and AV1), so that the one stream has one spatial layer.
   const layered = svc && streams[0]?.rid === undefined;
@@ -118,7 +118,7 @@ function makePlan(section: Section, wish: PublicationWish, chosen: ChosenCodec, 
       codecs: rtx ? [produced, rtxParameters(rtx, codec)] : [produced],
       headerExtensions: extensions.map(({ id, uri }) => ({ id, uri: uri as RtpHeaderExtensionUri })),
       encodings: streams.map((stream) =>
-        encodingOf(stream, rtx !== undefined, encodingOptions(wish, mime, layers.length, streams)),
+        encodingOf(stream, rtx !== undefined, encodingOptions({ wish, svc, layerCount: layers.length, streams })),
       ),
       rtcp: { reducedSize: true, ...(cname === undefined ? {} : { cname }) },
     },
@@ -143,16 +143,27 @@ function rtxParameters(rtx: Codec, codec: Codec): RtpCodecParameters {
 
 type EncodingOptions = { dtx?: boolean; scalabilityMode?: string };
 
+/** The worker finds the layers and key frames of AV1 in the dependency descriptor alone, which rtc-node does not offer. */
+function showsLayers(mime: string, extensions: readonly Extension[]): boolean {
+  return isScalable(mime) && (mime !== 'video/av1' || extensions.some(({ uri }) => uri === dependencyDescriptorUri));
+}
+
 /**
  * SVC cannot be seen in SDP; the SDKs send three temporal layers, and `_KEY` modes when there are several spatial ones.
  * Simulcast needs the temporal layers stated to choose among them. A lone stream of another codec must not state them:
  * the worker would treat it as SVC and wait for a layer switch that a single stream never makes.
  */
-function encodingOptions(wish: PublicationWish, mime: string, layerCount: number, streams: Stream[]): EncodingOptions {
+function encodingOptions(options: {
+  wish: PublicationWish;
+  svc: boolean;
+  layerCount: number;
+  streams: Stream[];
+}): EncodingOptions {
+  const { wish, svc, layerCount, streams } = options;
   if (wish.kind === 'audio') {
     return wish.disableDtx ? {} : { dtx: true };
   }
-  if (isScalable(mime)) {
+  if (svc) {
     return { scalabilityMode: layerCount > 1 ? `L${layerCount}T3_KEY` : 'L1T3' };
   }
   return streams.length > 1 ? { scalabilityMode: 'L1T3' } : {};

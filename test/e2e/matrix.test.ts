@@ -102,6 +102,16 @@ const scenarios: Record<string, Scenario> = {
     await Promise.all([receiver.waitForPicture(video), receiver.waitForSound(audio)]);
   },
 
+  'a subscriber changes its mind faster than it can be served': async (sender, receiver) => {
+    const [, video] = await sids(sender);
+    for (const wanted of [false, true, false, true]) await receiver.setSubscribed(sender.identity, video, wanted);
+    await receiver.waitForPicture(video);
+    for (const wanted of [false, true, false]) await receiver.setSubscribed(sender.identity, video, wanted);
+    await seen(receiver, sender, ({ tracks }) => tracks.every(({ sid, subscribed }) => subscribed === (sid !== video)));
+    await receiver.setSubscribed(sender.identity, video, true);
+    await receiver.waitForPicture(video);
+  },
+
   'a track that is unpublished goes, and one that is published again comes': async (sender, receiver) => {
     for (const kind of ['video', 'audio'] as const) {
       const [audio, video] = await sids(sender);

@@ -36,7 +36,6 @@ describe('a server that is stopped', () => {
         const leave = await client.waitForLeave();
         assert.equal(leave.reason, DisconnectReason.SERVER_SHUTDOWN);
         assert.equal(leave.action, LeaveRequest_Action.DISCONNECT);
-        // Media ends after the word, not before it.
         await client.waitFor(() => client.socketCloseCode !== undefined, 'close of the socket');
       }
       assert.equal(await code, 0, node.log.tail());

@@ -2,6 +2,7 @@
 (() => {
   const client = window.LivekitClient;
   const analysers = new Map();
+  const elementsOf = new WeakMap();
   window.events = [];
   window.packets = [];
   window.streams = [];
@@ -29,10 +30,14 @@
     });
     room.on(client.RoomEvent.TrackSubscribed, (track) => {
       const element = track.attach();
+      elementsOf.set(track, [element]);
       element.id = track.sid;
       document.body.append(element);
     });
-    room.on(client.RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
+      // A track that another one replaces is detached before it is reported, so `detach` does not tell its element.
+      for (const element of [...track.detach(), ...elementsOf.get(track)]) element.remove();
+    });
     room.on(client.RoomEvent.LocalTrackSubscribed, (publication) => window.subscribed.push(publication.trackSid));
     room.on(client.RoomEvent.Disconnected, (reason) => {
       window.disconnectReason = reason ?? 0;
@@ -67,6 +72,23 @@
       autoGainControl: false,
     });
     return (await window.room.localParticipant.publishTrack(track, options)).trackSid;
+  }
+
+  /** A steady tone in place of the fake microphone, whose beeps are too short to count as speaking. */
+  async function publishTone() {
+    const context = new AudioContext();
+    await context.resume();
+    const output = context.createMediaStreamDestination();
+    const oscillator = context.createOscillator();
+    const gain = context.createGain();
+    gain.gain.value = 0.3;
+    oscillator.connect(gain).connect(output);
+    oscillator.start();
+    const [track] = output.stream.getAudioTracks();
+    const publication = await window.room.localParticipant.publishTrack(track, {
+      source: client.Track.Source.Microphone,
+    });
+    return publication.trackSid;
   }
 
   async function publishScreen() {
@@ -173,6 +195,7 @@
     connect,
     publishCamera,
     publishMicrophone,
+    publishTone,
     publishScreen,
     localPublication,
     findPublication,

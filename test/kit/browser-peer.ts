@@ -1,5 +1,14 @@
 import type { BrowserClient, PageWindow, ReceivedStream, TestBrowser } from './browser.ts';
-import type { DataTarget, Peer, PeerJoinOptions, PeerPacket, PeerView, RpcCall, RpcOutcome } from './peer.ts';
+import {
+  stillness,
+  type DataTarget,
+  type Peer,
+  type PeerJoinOptions,
+  type PeerPacket,
+  type PeerView,
+  type RpcCall,
+  type RpcOutcome,
+} from './peer.ts';
 import { until } from './until.ts';
 
 /** Only meaningful inside functions that run in the page. */
@@ -32,7 +41,7 @@ export class BrowserPeer implements Peer {
 
   async publish(kind: 'audio' | 'video'): Promise<string> {
     return kind === 'audio'
-      ? this.page.publishMicrophone()
+      ? this.page.evaluate(async () => window.kit.publishTone(), undefined)
       : this.page.publishCamera({ width: 320, height: 180, fps: 15 });
   }
 
@@ -77,14 +86,21 @@ export class BrowserPeer implements Peer {
     await this.page.waitForPicture(trackSid, { frames: (before?.framesDecoded ?? 0) + 5 });
   }
 
+  async waitForStill(trackSid: string): Promise<void> {
+    const watch = stillness();
+    await until(async () => {
+      const frames = (await this.page.lookAt(trackSid))?.framesDecoded ?? 0;
+      return watch(frames) ? '' : `${this.identity} still sees ${trackSid}: ${frames} frames`;
+    });
+  }
+
   async waitForSound(trackSid: string): Promise<void> {
     await this.page.waitForSound(trackSid);
   }
 
   async waitForSilence(trackSid: string): Promise<void> {
-    // The fake microphone beeps once a second, so a shorter silence says nothing.
     await until(async () => {
-      const peak = await this.page.audioPeak(trackSid, 1300, 0.005);
+      const peak = await this.page.audioPeak(trackSid, 400, 0.005);
       return peak < 0.005 ? '' : `${this.identity} still hears ${trackSid} with a peak of ${peak}`;
     });
   }
@@ -104,7 +120,7 @@ export class BrowserPeer implements Peer {
       const tracks = [...found.trackPublications.values()].map((publication) => ({
         sid: publication.trackSid,
         muted: publication.isMuted,
-        subscribed: publication.isSubscribed,
+        subscribed: publication.track !== undefined,
       }));
       return { sid, name, metadata, attributes: { ...attributes }, tracks };
     }, identity);

@@ -68,6 +68,7 @@ export type PageWindow = {
     connect(url: string, token: string, roomOptions: object, connectOptions: object): Promise<void>;
     publishCamera(options: CameraOptions): Promise<string>;
     publishMicrophone(options?: LiveKit.TrackPublishOptions): Promise<string>;
+    publishTone(): Promise<string>;
     publishScreen(): Promise<string>;
     localPublication(trackSid: string): LiveKit.LocalTrackPublication | undefined;
     findPublication(trackSid: string): LiveKit.RemoteTrackPublication | undefined;

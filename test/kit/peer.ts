@@ -33,6 +33,8 @@ export interface Peer {
   setSubscribed(publisher: string, trackSid: string, subscribed: boolean): Promise<void>;
   /** Waits until new frames of this video are decoded and not black. */
   waitForPicture(trackSid: string): Promise<void>;
+  /** Waits until no frame of this video has been decoded for a while. */
+  waitForStill(trackSid: string): Promise<void>;
   waitForSound(trackSid: string): Promise<void>;
   /** Waits until nothing is heard of this track any more. */
   waitForSilence(trackSid: string): Promise<void>;
@@ -68,4 +70,17 @@ export type PeerJoinOptions = TokenOptions & { url: string };
 /** As the clients report received bytes. */
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** @returns a function that takes a counter and says whether it has stood still for half a second */
+export function stillness(): (count: number) => boolean {
+  let last = -1;
+  let sinceMs = 0;
+  return (count) => {
+    if (count !== last) {
+      last = count;
+      sinceMs = performance.now();
+    }
+    return performance.now() - sinceMs > 500;
+  };
 }

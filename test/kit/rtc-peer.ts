@@ -3,6 +3,7 @@ import { RoomServiceClient } from 'livekit-server-sdk';
 import type { ReceivedStream } from './browser.ts';
 import {
   sha256,
+  stillness,
   type DataTarget,
   type Peer,
   type PeerJoinOptions,
@@ -97,6 +98,15 @@ export class RtcPeer implements Peer {
     );
   }
 
+  async waitForStill(trackSid: string): Promise<void> {
+    const watch = stillness();
+    await until(() => {
+      const { track } = this.rtc.subscribed.get(trackSid) ?? {};
+      const frames = track === undefined ? 0 : (this.#watched.get(track)?.frames ?? 0);
+      return watch(frames) ? '' : `${this.identity} still sees ${trackSid}: ${frames} frames`;
+    });
+  }
+
   async waitForSound(trackSid: string): Promise<void> {
     const heard = await this.#listen(trackSid);
     await until(
@@ -111,8 +121,7 @@ export class RtcPeer implements Peer {
     await until(
       () => {
         if (heard.peak > 150) quietSinceMs = performance.now();
-        // The fake microphone beeps once a second, so a shorter silence says nothing.
-        return performance.now() - quietSinceMs > 1300 ? '' : `${this.identity} still hears ${trackSid}: ${heard.peak}`;
+        return performance.now() - quietSinceMs > 400 ? '' : `${this.identity} still hears ${trackSid}: ${heard.peak}`;
       },
       { intervalMs: 10 },
     );
@@ -131,7 +140,7 @@ export class RtcPeer implements Peer {
     const tracks = [...found.trackPublications.values()].map((publication) => ({
       sid: publication.sid ?? '',
       muted: publication.muted ?? false,
-      subscribed: publication.track !== undefined && publication.subscribed,
+      subscribed: this.rtc.subscribed.has(publication.sid ?? ''),
     }));
     return { sid, name, metadata, attributes: { ...attributes }, tracks };
   }

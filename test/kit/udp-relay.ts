@@ -20,6 +20,8 @@ export type UdpRelayOptions = {
   target: { address: string; port: number };
   /** Address that clients send to. Default 127.0.0.1. */
   listenAddress?: string;
+  /** Port that clients send to. Default: any free one. */
+  listenPort?: number;
   /** Same seed, same losses for the same packets. */
   seed?: number;
   up?: PathOptions;
@@ -115,7 +117,7 @@ export class UdpRelay {
 
   static async start(options: UdpRelayOptions): Promise<UdpRelay> {
     const relay = new UdpRelay(options);
-    relay.#front.bind(0, options.listenAddress ?? '127.0.0.1');
+    relay.#front.bind(options.listenPort ?? 0, options.listenAddress ?? '127.0.0.1');
     await once(relay.#front, 'listening');
     return relay;
   }

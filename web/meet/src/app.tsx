@@ -1,6 +1,6 @@
 import type { DisconnectReason } from 'livekit-client';
-import { useState } from 'react';
-import { describeDisconnect } from './disconnect-text.ts';
+import { useCallback, useState } from 'react';
+import { describeDisconnect } from './end-text.ts';
 import { fetchToken, linkedToken } from './join-token.ts';
 import { Lobby, type Choices } from './lobby.tsx';
 import { Meeting } from './meeting.tsx';
@@ -12,31 +12,38 @@ export function App() {
   const [session, setSession] = useState<Session>();
   const [notice, setNotice] = useState('');
   const [joining, setJoining] = useState(false);
-  const linked = linkedToken(window.location);
+  const [linked] = useState(() => linkedToken(window.location));
 
-  async function join(choices: Choices): Promise<void> {
-    setJoining(true);
-    setNotice('');
-    try {
-      const token = linked?.token ?? (await fetchToken(choices.room, choices.name));
-      rememberRoom(linked === undefined ? choices.room : undefined);
-      setSession({ token, choices });
-    } catch (error) {
-      setNotice(error instanceof Error ? error.message : String(error));
-    } finally {
-      setJoining(false);
-    }
-  }
-
-  function leave(reason?: DisconnectReason): void {
+  const join = useCallback(
+    async (choices: Choices): Promise<void> => {
+      setJoining(true);
+      setNotice('');
+      try {
+        const token = linked?.token ?? (await fetchToken(choices.room, choices.name));
+        rememberRoom(linked === undefined ? choices.room : undefined);
+        setSession({ token, choices });
+      } catch (error) {
+        setNotice(error instanceof Error ? error.message : String(error));
+      } finally {
+        setJoining(false);
+      }
+    },
+    [linked],
+  );
+  const leave = useCallback((reason?: DisconnectReason): void => {
     setSession(undefined);
-    setNotice(describeDisconnect(reason));
-  }
+    // What a failed join said about itself stays.
+    setNotice((before) => describeDisconnect(reason) || before);
+  }, []);
+  const fail = useCallback((text: string): void => {
+    setSession(undefined);
+    setNotice(text);
+  }, []);
 
   return session === undefined ? (
     <Lobby linked={linked} notice={notice} joining={joining} onJoin={(choices) => void join(choices)} />
   ) : (
-    <Meeting token={session.token} choices={session.choices} onLeave={leave} onError={(error) => setNotice(error.message)} />
+    <Meeting token={session.token} choices={session.choices} onLeave={leave} onFail={fail} />
   );
 }
 

@@ -1,123 +1,134 @@
-import { PreJoin, type LocalUserChoices } from '@livekit/components-react';
-import { useState } from 'react';
+import { useCallback, useEffect, useState } from 'react';
+import { DevicePreview, type DeviceChoices } from './device-preview.tsx';
 import type { LinkedToken } from './join-token.ts';
+import { loadName, saveName } from './stored-name.ts';
 
-export type Choices = {
-  room: string;
-  name: string;
-  audioEnabled: boolean;
-  videoEnabled: boolean;
-  audioDeviceId: string;
-  videoDeviceId: string;
-};
+export type Choices = DeviceChoices & { room: string; name: string };
 
 type LobbyProps = {
   linked: LinkedToken | undefined;
+  /** Why the last meeting ended or could not be joined. */
   notice: string;
   joining: boolean;
   onJoin: (choices: Choices) => void;
 };
 
 export function Lobby({ linked, notice, joining, onJoin }: LobbyProps) {
-  const [room, setRoom] = useState(() => linked?.room ?? new URLSearchParams(window.location.search).get('room') ?? 'demo');
+  const hasDevices = devicesAvailable();
+  const [room, setRoom] = useState(() => linked?.room ?? roomOfAddress());
+  const [name, setName] = useState(() => linked?.name ?? loadName());
+  const [devices, setDevices] = useState<DeviceChoices>({
+    audioEnabled: hasDevices,
+    videoEnabled: hasDevices,
+    audioDeviceId: '',
+    videoDeviceId: '',
+  });
   const [problem, setProblem] = useState('');
-  const roomFixed = linked !== undefined;
+  const deviceFailed = useCallback(
+    () => setProblem('Camera or microphone cannot be used. You can still join, watch and listen.'),
+    [],
+  );
+  useEffect(() => {
+    document.title = 'Plenum Meet';
+  }, []);
 
-  function submit(values: LocalUserChoices): void {
-    const name = values.username.trim();
-    if (room.trim() === '') {
-      setProblem('Please enter a room name.');
-      return;
+  function submit(): void {
+    const missing = linked === undefined ? missingEntry(name, room) : '';
+    setProblem(missing);
+    if (missing === '') {
+      if (linked === undefined) {
+        saveName(name.trim());
+      }
+      onJoin({ ...devices, room: room.trim(), name: name.trim() });
     }
-    onJoin({
-      room: room.trim(),
-      name,
-      audioEnabled: values.audioEnabled,
-      videoEnabled: values.videoEnabled,
-      audioDeviceId: values.audioDeviceId,
-      videoDeviceId: values.videoDeviceId,
-    });
   }
 
   return (
     <main className="lobby">
-      <section className="lobby-card" aria-busy={joining}>
+      <form
+        className="lobby-card"
+        aria-busy={joining}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
         <header className="lobby-header">
-          <img src="./icon.svg" alt="" width="36" height="36" />
+          <img src="./icon.svg" alt="" width="40" height="40" />
           <div>
             <h1>Plenum Meet</h1>
-            <p>Check your camera and microphone, then join.</p>
+            <p>{hasDevices ? 'Check your camera and microphone, then join.' : 'Enter your name, then join.'}</p>
           </div>
         </header>
-        <Notice text={notice || problem} />
-        <label className="lobby-room">
-          <span>Room</span>
-          <input
-            className="lk-form-control"
-            name="room"
-            value={room}
-            maxLength={256}
-            readOnly={roomFixed}
-            autoComplete="off"
-            onChange={(event) => setRoom(event.target.value)}
-          />
-        </label>
-        {devicesAvailable() ? (
-          <PreJoin
-            defaults={{ username: linked?.name ?? '' }}
-            userLabel="Your name"
-            joinLabel={joining ? 'Joining…' : 'Join the meeting'}
-            onValidate={(values) => values.username.trim() !== ''}
-            onSubmit={submit}
-            onError={() => setProblem('Camera or microphone cannot be used. You can still join and listen.')}
-          />
+        <p className="lobby-notice" role="alert" hidden={(problem || notice) === ''}>
+          {problem || notice}
+        </p>
+        {hasDevices ? (
+          <DevicePreview choices={devices} onChange={setDevices} onFailure={deviceFailed} />
         ) : (
-          <ListenOnly name={linked?.name ?? ''} joining={joining} onSubmit={submit} />
+          <p className="lobby-hint">
+            Your browser gives camera and microphone to pages over HTTPS or on localhost only. Here you can watch, listen
+            and chat.
+          </p>
         )}
-      </section>
+        <div className="lobby-fields">
+          <Field label="Your name" name="username" value={name} locked={linked !== undefined} onChange={setName} focus />
+          <Field label="Room" name="room" value={room} locked={linked !== undefined} onChange={setRoom} />
+        </div>
+        <button className="lk-button lobby-join" type="submit" disabled={joining}>
+          {joining ? 'Joining…' : 'Join the meeting'}
+        </button>
+      </form>
     </main>
   );
+}
+
+function missingEntry(name: string, room: string): string {
+  if (name.trim() === '') {
+    return 'Please enter your name.';
+  }
+  return room.trim() === '' ? 'Please enter a room name.' : '';
+}
+
+type FieldProps = {
+  label: string;
+  name: string;
+  value: string;
+  /** The invitation link has decided it. */
+  locked: boolean;
+  focus?: boolean;
+  onChange: (value: string) => void;
+};
+
+function Field({ label, name, value, locked, focus = false, onChange }: FieldProps) {
+  if (locked && value === '') {
+    // A damaged link says nothing; the server will tell.
+    return null;
+  }
+  return (
+    <label className="lobby-field">
+      <span>{label}</span>
+      <input
+        className="lk-form-control"
+        name={name}
+        value={value}
+        maxLength={256}
+        readOnly={locked}
+        autoFocus={focus && value === ''}
+        autoComplete="off"
+        spellCheck={false}
+        onChange={(event) => onChange(event.target.value)}
+      />
+    </label>
+  );
+}
+
+function roomOfAddress(): string {
+  return new URLSearchParams(window.location.search).get('room') ?? 'demo';
 }
 
 /** Browsers hide cameras and microphones from pages that came over plain HTTP from another machine. */
 function devicesAvailable(): boolean {
   return window.isSecureContext && navigator.mediaDevices !== undefined;
-}
-
-function Notice({ text }: { text: string }) {
-  return text === '' ? null : (
-    <p className="lobby-notice" role="alert">
-      {text}
-    </p>
-  );
-}
-
-type ListenOnlyProps = { name: string; joining: boolean; onSubmit: (values: LocalUserChoices) => void };
-
-function ListenOnly({ name, joining, onSubmit }: ListenOnlyProps) {
-  const [username, setUsername] = useState(name);
-  return (
-    <form
-      className="lobby-listen"
-      onSubmit={(event) => {
-        event.preventDefault();
-        onSubmit({ username, audioEnabled: false, videoEnabled: false, audioDeviceId: '', videoDeviceId: '' });
-      }}
-    >
-      <p className="lobby-hint">
-        Your browser gives camera and microphone to pages over HTTPS or on localhost only. Here you can join to watch, listen and
-        chat.
-      </p>
-      <input
-        className="lk-form-control"
-        name="username"
-        placeholder="Your name"
-        value={username}
-        onChange={(event) => setUsername(event.target.value)}
-      />
-      <button className="lk-button lk-join-button" type="submit" disabled={joining || username.trim() === ''}>
-        {joining ? 'Joining…' : 'Join the meeting'}
-      </button>
-    </form>
-  );
 }

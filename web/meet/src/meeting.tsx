@@ -1,24 +1,44 @@
-import { LiveKitRoom, VideoConference, useParticipants, useRoomContext } from '@livekit/components-react';
-import type { DisconnectReason, RoomOptions } from 'livekit-client';
-import { useMemo, useState } from 'react';
+import { ConnectionStateToast, LiveKitRoom, RoomAudioRenderer, useChat } from '@livekit/components-react';
+import { ConnectionError, type DisconnectReason, type RoomOptions } from 'livekit-client';
+import { useCallback, useMemo, useState } from 'react';
+import { ChatPanel, useUnread } from './chat-panel.tsx';
+import { Controls } from './controls.tsx';
+import { describeJoinError } from './end-text.ts';
 import type { Choices } from './lobby.tsx';
+import { MeetingHeader } from './meeting-header.tsx';
+import { Stage } from './stage.tsx';
 
 type MeetingProps = {
   token: string;
   choices: Choices;
   onLeave: (reason?: DisconnectReason) => void;
-  onError: (error: Error) => void;
+  /** The meeting could not be joined. */
+  onFail: (text: string) => void;
 };
 
-export function Meeting({ token, choices, onLeave, onError }: MeetingProps) {
+export function Meeting({ token, choices, onLeave, onFail }: MeetingProps) {
+  const [notice, setNotice] = useState('');
   const options = useMemo<RoomOptions>(
     () => ({
       adaptiveStream: true,
       dynacast: true,
+      // The server answers 404 to the first try of a single connection; asking for two saves that round trip.
+      singlePeerConnection: false,
       audioCaptureDefaults: { deviceId: choices.audioDeviceId || 'default' },
       videoCaptureDefaults: choices.videoDeviceId === '' ? {} : { deviceId: choices.videoDeviceId },
     }),
     [choices],
+  );
+  const deviceFailed = useCallback(() => setNotice('Camera or microphone cannot be used.'), []);
+  const failed = useCallback(
+    (error: Error) => {
+      if (error instanceof ConnectionError) {
+        onFail(describeJoinError(error));
+      } else {
+        deviceFailed();
+      }
+    },
+    [onFail, deviceFailed],
   );
   return (
     <LiveKitRoom
@@ -29,14 +49,44 @@ export function Meeting({ token, choices, onLeave, onError }: MeetingProps) {
       audio={choices.audioEnabled}
       video={choices.videoEnabled}
       onDisconnected={onLeave}
-      onError={(error) => {
-        onError(error);
-      }}
-      onMediaDeviceFailure={() => onError(new Error('Camera or microphone cannot be used.'))}
+      onError={failed}
+      onMediaDeviceFailure={deviceFailed}
     >
-      <MeetingHeader />
-      <VideoConference />
+      <Conference notice={notice} onNotice={setNotice} />
     </LiveKitRoom>
+  );
+}
+
+type ConferenceProps = { notice: string; onNotice: (text: string) => void };
+
+function Conference({ notice, onNotice }: ConferenceProps) {
+  const [chatOpen, setChatOpen] = useState(false);
+  const chat = useChat();
+  const unread = useUnread(chat.chatMessages.length, chatOpen);
+  return (
+    <>
+      <MeetingHeader />
+      <div className="meeting-body">
+        <main className="meeting-stage">
+          <Stage />
+        </main>
+        {chatOpen ? <ChatPanel chat={chat} onClose={() => setChatOpen(false)} /> : null}
+      </div>
+      <Controls
+        chatOpen={chatOpen}
+        unread={unread}
+        onToggleChat={() => setChatOpen((open) => !open)}
+        onDeviceFailure={(text) => onNotice(text)}
+      />
+      <p className="meeting-notice" role="status" hidden={notice === ''}>
+        <span>{notice}</span>
+        <button className="lk-button" type="button" onClick={() => onNotice('')}>
+          Close
+        </button>
+      </p>
+      <RoomAudioRenderer />
+      <ConnectionStateToast />
+    </>
   );
 }
 
@@ -47,37 +97,4 @@ function serverUrl(): string {
   url.search = '';
   url.hash = '';
   return url.href;
-}
-
-function MeetingHeader() {
-  const room = useRoomContext();
-  const count = useParticipants().length;
-  const [copied, setCopied] = useState(false);
-  const link = invitation();
-  return (
-    <header className="meeting-header">
-      <img src="./icon.svg" alt="" width="22" height="22" />
-      <strong>{room.name}</strong>
-      <span className="meeting-count">{count === 1 ? 'only you' : `${count} people`}</span>
-      {link === undefined ? null : (
-        <button
-          className="lk-button meeting-invite"
-          type="button"
-          onClick={() => {
-            void navigator.clipboard?.writeText(link).then(() => {
-              setCopied(true);
-              setTimeout(() => setCopied(false), 2_000);
-            });
-          }}
-        >
-          {copied ? 'Link copied' : 'Copy invitation link'}
-        </button>
-      )}
-    </header>
-  );
-}
-
-/** A link with a personal token must not be passed on. */
-function invitation(): string | undefined {
-  return new URLSearchParams(window.location.search).has('token') ? undefined : window.location.href;
 }
