@@ -38,7 +38,7 @@ function steps(fix: boolean): string[][] {
       .map((path) => [bin('tsc'), '--noEmit', '-p', path]),
     [bin('knip'), '--no-progress', '--no-config-hints'],
     ['shellcheck', ...sourceFiles().filter(isShellScript)],
-    ['node', '--test', '--test-reporter=dot', 'scripts/tidy.test.ts'],
+    ['node', '--test', '--test-reporter=dot', 'scripts/tidy.test.ts', 'scripts/docs.test.ts'],
   ];
 }
 

@@ -14,17 +14,32 @@ export type Portrait = { hair: 'long' | 'short'; colors: PortraitColors };
 export const portraits: Record<'ana' | 'ben', Portrait> = {
   ana: {
     hair: 'long',
-    colors: { wall: '#e9dcc9', wallShade: '#d9c7ae', skin: '#e7b48f', hair: '#4a2f27', shirt: '#2f6f73', plant: '#5d8a5a' },
+    colors: {
+      wall: '#e9dcc9',
+      wallShade: '#d9c7ae',
+      skin: '#e7b48f',
+      hair: '#4a2f27',
+      shirt: '#2f6f73',
+      plant: '#5d8a5a',
+    },
   },
   ben: {
     hair: 'short',
-    colors: { wall: '#c9d6e3', wallShade: '#aebfd0', skin: '#b67b56', hair: '#1f1a1a', shirt: '#c8553d', plant: '#3f7262' },
+    colors: {
+      wall: '#c9d6e3',
+      wallShade: '#aebfd0',
+      skin: '#b67b56',
+      hair: '#1f1a1a',
+      shirt: '#c8553d',
+      plant: '#3f7262',
+    },
   },
 };
 
 /** A 1280×720 SVG document. */
 export function drawPortrait({ hair, colors }: Portrait): string {
-  const back = hair === 'long' ? `<path fill="${colors.hair}" d="M500 330c0-120 60-190 140-190s140 70 140 190v190H500z"/>` : '';
+  const back =
+    hair === 'long' ? `<path fill="${colors.hair}" d="M500 330c0-120 60-190 140-190s140 70 140 190v190H500z"/>` : '';
   const fringe =
     hair === 'long'
       ? `<path fill="${colors.hair}" d="M530 330c0-110 40-170 110-170s110 60 110 170c-30-50-60-90-90-105-40 45-90 75-130 105z"/>`

@@ -26,7 +26,23 @@ async function film(folder: string, name: string, portrait: Portrait): Promise<s
     const picture = path.join(folder, `${name}.png`);
     await page.screenshot({ path: picture });
     const file = path.join(folder, `${name}.mjpeg`);
-    await run('ffmpeg', ['-loglevel', 'error', '-loop', '1', '-i', picture, '-t', '1', '-r', '15', '-pix_fmt', 'yuvj420p', '-q:v', '2', file]);
+    await run('ffmpeg', [
+      '-loglevel',
+      'error',
+      '-loop',
+      '1',
+      '-i',
+      picture,
+      '-t',
+      '1',
+      '-r',
+      '15',
+      '-pix_fmt',
+      'yuvj420p',
+      '-q:v',
+      '2',
+      file,
+    ]);
     return file;
   } finally {
     await browser.close();

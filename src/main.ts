@@ -9,7 +9,7 @@ import type { Config } from './config/options.ts';
 import { configHelp } from './config/reference.ts';
 import { PlenumError } from './lib/errors.ts';
 import { createLog } from './observe/log.ts';
-import { startAll, type RunningServer } from './roles/all.ts';
+import type { RunningServer } from './roles/all.ts';
 import { developmentBanner, developmentDefaults } from './roles/development.ts';
 
 const exitFailed = 1;
@@ -21,30 +21,68 @@ type ServerFlags = { config?: string; configBody?: string; port?: number; bind?:
 async function main(): Promise<void> {
   const program = new Command('plenum')
     .description('Real-time video for your own product. LiveKit apps point at it unchanged.')
-    .exitOverride()
-    .showHelpAfterError('(run with --help for all options)');
-  for (const command of [devCommand(), startCommand(), tokenCommand(process.env, process.stdout), roomCommand(process.env, process.stdout)]) {
-    program.addCommand(command.exitOverride());
+    .addHelpText('after', firstSteps);
+  for (const command of [
+    devCommand(),
+    startCommand(),
+    tokenCommand(process.env, process.stdout),
+    roomCommand(process.env, process.stdout),
+  ]) {
+    program.addCommand(command);
   }
   addLauncherCommands(program);
+  reportWrongUse(program);
   await program.parseAsync();
+}
+
+const firstSteps = `
+First steps:
+  ./plenum dev                                               a server on this machine, with a meeting page
+  ./plenum token create --room demo --identity ana           a token for your own app
+  ./plenum room list                                         who is where
+  ./plenum help dev                                          more about one command
+
+Exit status: 0 = done, 1 = it failed, 2 = wrong use or configuration.
+`;
+
+/** Settings of a command do not reach commands that are added to it later. */
+function reportWrongUse(command: Command, path = './plenum'): void {
+  command.exitOverride().showHelpAfterError(`(${path} --help shows what there is)`);
+  for (const child of command.commands) {
+    reportWrongUse(child, `${path} ${child.name()}`);
+  }
 }
 
 function devCommand(): Command {
   return withServerFlags(new Command('dev'))
     .description('run everything on this machine with known keys, for development')
-    .addHelpText('after', '\nExample:\n  ./plenum dev --port 7900 --bind 0.0.0.0\n')
+    .addHelpText('after', aboutDev)
     .action(async (flags: ServerFlags) => {
       const config = readConfig(flags, developmentDefaults);
       await serve(config, (server) => process.stdout.write(developmentBanner(config, server.port)));
     });
 }
 
+const aboutDev = `
+It listens on 127.0.0.1:7880 with the API key "devkey" and the secret "secret", and anybody who can open its meeting
+page can join any room. All options of the config file work here too: ./plenum start --help lists them.
+
+Examples:
+  Try it from other devices in your network:
+    ./plenum dev --bind 0.0.0.0
+
+  A second server beside the first:
+    ./plenum dev --port 7900
+`;
+
 function startCommand(): Command {
   return withServerFlags(new Command('start'))
     .description('run one role of a server with a config file')
     .addOption(new Option('--role <role>', 'what this process does').choices(['all']).default('all'))
-    .addHelpText('after', `\nExample:\n  ./plenum start --role all --config plenum.yaml\n\nOptions of the config file:\n${configHelp()}\n`)
+    .addHelpText(
+      'after',
+      `\nExample:\n  ./plenum start --role all --config plenum.yaml\n\nOptions of the config file:\n${configHelp()}\n`,
+    )
     .action(async (flags: ServerFlags) => {
       await serve(readConfig(flags, {}), () => undefined);
     });
@@ -54,9 +92,9 @@ function withServerFlags(command: Command): Command {
   return command
     .option('--config <file>', 'YAML file with options')
     .option('--config-body <yaml>', 'options as YAML text (or LIVEKIT_CONFIG)')
-    .option('--port <number>', 'HTTP and WebSocket port', parsePort)
-    .option('--bind <address...>', 'address to listen on, 0.0.0.0 for all')
-    .option('--node-ip <address...>', 'address that clients send media to');
+    .option('--port <number>', 'HTTP and WebSocket port (else `port` of the file, else 7880)', parsePort)
+    .option('--bind <address...>', 'addresses to listen on, 0.0.0.0 for all')
+    .option('--node-ip <address...>', 'addresses that clients send media to, when the server cannot know them');
 }
 
 /** The launcher runs these before it comes here; they stand here so that `--help` shows them. */
@@ -74,7 +112,8 @@ function parsePort(text: string): number {
 }
 
 function readConfig(flags: ServerFlags, defaults: Record<string, unknown>): Config {
-  const yaml = flags.config === undefined ? (flags.configBody ?? process.env.LIVEKIT_CONFIG) : readConfigFile(flags.config);
+  const yaml =
+    flags.config === undefined ? (flags.configBody ?? process.env.LIVEKIT_CONFIG) : readConfigFile(flags.config);
   const overrides = {
     ...(flags.port === undefined ? {} : { port: flags.port }),
     ...(flags.bind === undefined ? {} : { bind_addresses: flags.bind }),
@@ -94,6 +133,8 @@ function readConfigFile(file: string): string {
 /** Runs until a signal: the first one ends in order, a second one or SIGQUIT at once. */
 async function serve(config: Config, announce: (server: RunningServer) => void): Promise<void> {
   const log = createLog(config.logging);
+  // Loaded here and not above: the short commands need none of it.
+  const { startAll } = await import('./roles/all.ts');
   const server = await startAll({ config, log });
   announce(server);
   const signal = await firstSignal();

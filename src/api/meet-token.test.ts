@@ -31,7 +31,12 @@ describe('tokens for the meeting page', () => {
   });
 
   it('says what is wrong with a request', () => {
-    for (const body of [encode({ room: '', name: 'Ann' }), encode({ room: 'x'.repeat(300), name: 'Ann' }), encode({ room: 'a', name: ' ' }), new Uint8Array([1, 2])]) {
+    for (const body of [
+      encode({ room: '', name: 'Ann' }),
+      encode({ room: 'x'.repeat(300), name: 'Ann' }),
+      encode({ room: 'a', name: ' ' }),
+      new Uint8Array([1, 2]),
+    ]) {
       const reply = createMeetTokenHandler(config)?.(body);
       assert.equal(reply?.status, 400);
       assert.ok('message' in reply.body && reply.body.message !== '');

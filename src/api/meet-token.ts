@@ -20,8 +20,16 @@ export function createMeetTokenHandler(config: Config): MeetTokenHandler | undef
   }
   const [apiKey, secret] = key;
   const requestSchema = z.object({
-    room: z.string().trim().min(1, 'Please enter a room name.').max(config.limit.max_room_name_length, 'The room name is too long.'),
-    name: z.string().trim().min(1, 'Please enter your name.').max(config.limit.max_participant_name_length, 'The name is too long.'),
+    room: z
+      .string()
+      .trim()
+      .min(1, 'Please enter a room name.')
+      .max(config.limit.max_room_name_length, 'The room name is too long.'),
+    name: z
+      .string()
+      .trim()
+      .min(1, 'Please enter your name.')
+      .max(config.limit.max_participant_name_length, 'The name is too long.'),
   });
   return (body) => {
     const request = requestSchema.safeParse(parseJson(body));
@@ -35,7 +43,10 @@ export function createMeetTokenHandler(config: Config): MeetTokenHandler | undef
       name,
       video: { roomJoin: true, room, canUpdateOwnMetadata: true },
     };
-    return { status: 200, body: { token: signToken(claims, { apiKey, secret, nowS: Date.now() / 1000, ttlS: tokenTtlS }) } };
+    return {
+      status: 200,
+      body: { token: signToken(claims, { apiKey, secret, nowS: Date.now() / 1000, ttlS: tokenTtlS }) },
+    };
   };
 }
 

@@ -92,7 +92,7 @@ function done(text: string): Outcome {
 const listDefinition: Definition<object> = {
   usage: 'list [room...]',
   description: 'list rooms, all or the named ones',
-  example: '',
+  example: 'demo',
   run: async (rooms, names) => {
     const found = await rooms.listRooms(names);
     return { json: found.map(toJson), text: found.length === 0 ? 'No rooms.\n' : formatRooms(found) };

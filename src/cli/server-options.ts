@@ -5,13 +5,13 @@ import { PlenumError } from '../lib/errors.ts';
 import { keyRefused, notAServer, serverRefused, serverUnreachable } from './errors.ts';
 import { type CliEnv, toPrintable } from './terminal.ts';
 
-export type KeyOptions = { apiKey: string; apiSecret: string };
+type KeyOptions = { apiKey: string; apiSecret: string };
 export type ServerOptions = KeyOptions & { url: string };
 
 /** What `./plenum dev` uses, so that commands need no options beside it. */
 const development = { url: 'http://127.0.0.1:7880', apiKey: 'devkey', apiSecret: 'secret' };
 
-export function addKeyOptions(command: Command, env: CliEnv): Command {
+function addKeyOptions(command: Command, env: CliEnv): Command {
   const apiKey = env['LIVEKIT_API_KEY'] || development.apiKey;
   const apiSecret = env['LIVEKIT_API_SECRET'] || development.apiSecret;
   return command
@@ -27,7 +27,9 @@ export function addKeyOptions(command: Command, env: CliEnv): Command {
 
 export function addServerOptions(command: Command, env: CliEnv): Command {
   const url = env['LIVEKIT_URL'] || development.url;
-  command.addOption(new Option('--url <url>', 'the server').default(url, `LIVEKIT_URL, else ${development.url}`));
+  command.addOption(
+    new Option('--url <url>', 'URL of the server').default(url, `LIVEKIT_URL, else ${development.url}`),
+  );
   return addKeyOptions(command, env);
 }
 
@@ -44,7 +46,8 @@ export async function callServer<Result>(
   }
 }
 
-function parseUrl(text: string): string {
+/** The same text, when it can be the URL of a server. */
+export function parseUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || !/^(https?|wss?):$/.test(url.protocol)) {
     throw serverUnreachable(text, 'this is no http, https, ws or wss URL');

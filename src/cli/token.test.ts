@@ -121,6 +121,26 @@ describe('plenum token create', () => {
     assert.deepEqual(claims.video, { room: 'demo', roomJoin: true });
   });
 
+  it('makes links to the meeting page of the server', async () => {
+    const link = new URL(await run('--room', 'demo', '--identity', 'ana', '--link'));
+    assert.equal(`${link.origin}${link.pathname}`, 'http://127.0.0.1:7880/meet/');
+    assert.equal(verify(link.searchParams.get('token') ?? '').identity, 'ana');
+    const elsewhere = ['--link', '--url', 'wss://video.example.com/below'];
+    assert.match(
+      await run('--room', 'demo', '--identity', 'ana', ...elsewhere),
+      /^https:\/\/video\.example\.com\/below\/meet\/\?token=ey/,
+    );
+    const json = JSON.parse(await run('--room', 'demo', '--identity', 'ana', '--link', '--json')) as Record<
+      string,
+      string
+    >;
+    assert.equal(json['link'], `http://127.0.0.1:7880/meet/?token=${json['token']}`);
+    await assert.rejects(run('--list', '--link'), { code: 'commander.error' });
+    await assert.rejects(run('--room', 'demo', '--identity', 'ana', '--link', '--url', 'nonsense'), {
+      reason: 'server-unreachable',
+    });
+  });
+
   it('asks for what is missing', async () => {
     const err = new Text();
     const attempt = (...args: string[]): Promise<unknown> =>

@@ -3,7 +3,7 @@ import { TrackSource } from '@livekit/protocol';
 import { Command, Option } from 'commander';
 import { AccessToken, type VideoGrant } from 'livekit-server-sdk';
 import { parseAttribute, parseDurationS } from './arguments.ts';
-import { addKeyOptions, type KeyOptions } from './server-options.ts';
+import { addServerOptions, parseUrl, type ServerOptions } from './server-options.ts';
 import { type CliEnv, type CliOutput, formatJson } from './terminal.ts';
 
 const trackSources: Record<string, TrackSource> = {
@@ -13,7 +13,7 @@ const trackSources: Record<string, TrackSource> = {
   screen_share_audio: TrackSource.SCREEN_SHARE_AUDIO,
 };
 
-type CreateOptions = KeyOptions & {
+type CreateOptions = ServerOptions & {
   identity?: string;
   room?: string;
   name?: string;
@@ -32,6 +32,7 @@ type CreateOptions = KeyOptions & {
   create?: boolean;
   list?: boolean;
   record?: boolean;
+  link?: boolean;
   json?: boolean;
 };
 
@@ -39,6 +40,9 @@ const examples = `
 Examples:
   Let Ana join the room "demo" for the next six hours:
     ./plenum token create --room demo --identity ana
+
+  Invite her to the meeting page instead, with a link that carries the token:
+    ./plenum token create --room demo --identity ana --name "Ana Pavlova" --link
 
   Let her watch and listen only:
     ./plenum token create --room demo --identity ana --no-publish
@@ -84,14 +88,25 @@ export function tokenCommand(env: CliEnv, out: CliOutput, err: CliOutput = proce
     .option('--create', 'may create and delete rooms with the server API')
     .option('--list', 'may list rooms with the server API')
     .option('--record', 'may start and stop recordings with the server API')
+    .option('--link', 'print a link to the meeting page that carries the token')
     .option('--json', 'print the token together with what it says')
     .addHelpText('after', examples);
-  addKeyOptions(create, env).action(async (options: CreateOptions) => {
+  addServerOptions(create, env).action(async (options: CreateOptions) => {
     checkPurpose(create, options);
     const text = await createToken(options);
-    out.write(options.json === true ? formatJson({ token: text, claims: decodeClaims(text) }) : `${text}\n`);
+    const link = options.link === true ? meetingLink(options.url, text) : undefined;
+    const json = { token: text, claims: decodeClaims(text), ...(link === undefined ? {} : { link }) };
+    out.write(options.json === true ? formatJson(json) : `${link ?? text}\n`);
   });
   return token;
+}
+
+/** The page is served by the server that it joins, below the path that the server's URL may have. */
+function meetingLink(serverUrl: string, token: string): string {
+  const base = new URL(parseUrl(serverUrl).replace(/^ws/, 'http').replace(/\/?$/, '/'));
+  const link = new URL('meet/', base);
+  link.searchParams.set('token', token);
+  return link.href;
 }
 
 function checkPurpose(command: Command, options: CreateOptions): void {
@@ -103,11 +118,18 @@ function checkPurpose(command: Command, options: CreateOptions): void {
   if (options.room !== undefined && options.identity === undefined && !callsApi) {
     command.error('error: say who joins the room with --identity');
   }
+  if (options.link === true && !joins(options)) {
+    command.error('error: a link is for joining: give --room and --identity');
+  }
   if (options.room === undefined && !callsApi) {
     command.error(
       'error: say what the token is for: --room and --identity to join, or --create, --list, --record, --admin',
     );
   }
+}
+
+function joins(options: CreateOptions): boolean {
+  return options.room !== undefined && options.identity !== undefined;
 }
 
 function createToken(options: CreateOptions): Promise<string> {
@@ -125,10 +147,9 @@ function createToken(options: CreateOptions): Promise<string> {
 
 /** Rights that are not given are left out: the server knows their defaults. */
 function toGrant(options: CreateOptions): VideoGrant {
-  const joins = options.room !== undefined && options.identity !== undefined;
   return {
     ...(options.room === undefined ? {} : { room: options.room }),
-    ...(joins ? { roomJoin: true } : {}),
+    ...(joins(options) ? { roomJoin: true } : {}),
     ...(options.publish ? {} : { canPublish: false }),
     ...(options.subscribe ? {} : { canSubscribe: false }),
     // Without canPublish, data is off by default as well; the option says that it is about tracks only.

@@ -57,7 +57,7 @@ class End<Out, In> implements Link<Out, In> {
     this.#shut('closed');
     const peer = this.#peer;
     if (peer !== undefined) {
-      peer.#shut("closed");
+      peer.#shut('closed');
     }
   }
 

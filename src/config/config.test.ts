@@ -36,7 +36,10 @@ describe('loadConfig', () => {
 
   it('takes one announced address or several', () => {
     assert.deepEqual(loadConfig({ yaml: 'rtc:\n  node_ip: 10.0.0.1\n', overrides: keys }).rtc.node_ip, ['10.0.0.1']);
-    assert.deepEqual(loadConfig({ env: { NODE_IP: '10.0.0.1, 10.0.0.2' }, overrides: keys }).rtc.node_ip, ['10.0.0.1', '10.0.0.2']);
+    assert.deepEqual(loadConfig({ env: { NODE_IP: '10.0.0.1, 10.0.0.2' }, overrides: keys }).rtc.node_ip, [
+      '10.0.0.1',
+      '10.0.0.2',
+    ]);
   });
 
   it('names every problem at once, with its path', () => {
@@ -47,9 +50,18 @@ describe('loadConfig', () => {
   });
 
   it('refuses a configuration without keys, with a webhook that nobody could verify, and with TURN without credentials', () => {
-    assert.match(problemsOf(() => loadConfig({})), /`keys` is empty/);
-    assert.match(problemsOf(() => loadConfig({ overrides: { ...keys, webhook: { urls: ['http://127.0.0.1:1/'] } } })), /webhook\.api_key/);
-    assert.match(problemsOf(() => loadConfig({ overrides: { ...keys, rtc: { turn_servers: [{ host: 'a', port: 1 }] } } })), /turn_servers\.0/);
+    assert.match(
+      problemsOf(() => loadConfig({})),
+      /`keys` is empty/,
+    );
+    assert.match(
+      problemsOf(() => loadConfig({ overrides: { ...keys, webhook: { urls: ['http://127.0.0.1:1/'] } } })),
+      /webhook\.api_key/,
+    );
+    assert.match(
+      problemsOf(() => loadConfig({ overrides: { ...keys, rtc: { turn_servers: [{ host: 'a', port: 1 }] } } })),
+      /turn_servers\.0/,
+    );
   });
 
   it('refuses numbers that cannot be told to clients', () => {
@@ -61,8 +73,14 @@ describe('loadConfig', () => {
   });
 
   it('refuses text that is not YAML, and YAML that is not a map', () => {
-    assert.match(problemsOf(() => loadConfig({ yaml: 'a: [1' })), /not valid YAML/);
-    assert.match(problemsOf(() => loadConfig({ yaml: '- a' })), /name: value/);
+    assert.match(
+      problemsOf(() => loadConfig({ yaml: 'a: [1' })),
+      /not valid YAML/,
+    );
+    assert.match(
+      problemsOf(() => loadConfig({ yaml: '- a' })),
+      /name: value/,
+    );
   });
 });
 

@@ -18,7 +18,12 @@ type Tree = Record<string, unknown>;
 
 /** @throws PlenumError `bad-config` that names every problem at once. */
 export function loadConfig(sources: ConfigSources): Config {
-  const merged = [sources.defaults ?? {}, parseYaml(sources.yaml), fromEnvironment(sources.env ?? {}), sources.overrides ?? {}].reduce<Tree>(merge, {});
+  const merged = [
+    sources.defaults ?? {},
+    parseYaml(sources.yaml),
+    fromEnvironment(sources.env ?? {}),
+    sources.overrides ?? {},
+  ].reduce<Tree>(merge, {});
   const result = configSchema.safeParse(merged);
   if (!result.success) {
     throw badConfig(result.error.issues.map(describeIssue));

@@ -16,7 +16,10 @@ const addresses = z.union([z.array(z.string().min(1)), z.string().transform((add
 const turnServer = z.strictObject({
   host: z.string().min(1).describe('Host name or address of the TURN server.'),
   port: port.describe('Port of the TURN server.'),
-  protocol: z.enum(['udp', 'tcp', 'tls']).default('udp').describe('How clients reach it; `tls` becomes a `turns:` URL.'),
+  protocol: z
+    .enum(['udp', 'tcp', 'tls'])
+    .default('udp')
+    .describe('How clients reach it; `tls` becomes a `turns:` URL.'),
   username: z.string().default('').describe('Static user name; leave empty when `secret` is used.'),
   credential: z.string().default('').describe('Static password; leave empty when `secret` is used.'),
   secret: z.string().default('').describe('Shared secret for time-limited credentials (coturn `use-auth-secret`).'),
@@ -27,16 +30,31 @@ const rtc = z.strictObject({
   port_range_start: port.default(50_000).describe('First media port. Each worker takes one number, for UDP and TCP.'),
   port_range_end: port.default(59_999).describe('Last media port.'),
   workers: z.int().min(0).max(256).default(0).describe('Media workers (one thread each); 0 = one per CPU core.'),
-  node_ip: addresses.prefault([]).describe('Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.'),
-  bind_address: z.string().default('').describe('Address that media sockets bind to; empty = the first of `bind_addresses`.'),
+  node_ip: addresses
+    .prefault([])
+    .describe(
+      'Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.',
+    ),
+  bind_address: z
+    .string()
+    .default('')
+    .describe('Address that media sockets bind to; empty = the first of `bind_addresses`.'),
   enable_tcp: z.boolean().default(true).describe('Offer ICE over TCP on the media ports.'),
   enable_udp: z.boolean().default(true).describe('Offer UDP on the media ports.'),
   turn_servers: z.array(turnServer).default([]).describe('TURN servers handed to clients.'),
   stun_servers: z.array(z.string()).default([]).describe('STUN servers (`host:port`) handed to clients.'),
-  initial_bitrate_bps: z.int().min(100_000).default(3_000_000).describe('Where bandwidth estimation of a subscriber starts.'),
-  reliable_queue_bytes: bytes.default(16_000_000).describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
+  initial_bitrate_bps: z
+    .int()
+    .min(100_000)
+    .default(3_000_000)
+    .describe('Where bandwidth estimation of a subscriber starts.'),
+  reliable_queue_bytes: bytes
+    .default(16_000_000)
+    .describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
   negotiation_timeout: seconds.default(15).describe('Seconds a client has to answer an offer.'),
-  ice_disconnected_timeout: seconds.default(10).describe('Seconds without ICE consent before a connection counts as lost.'),
+  ice_disconnected_timeout: seconds
+    .default(10)
+    .describe('Seconds without ICE consent before a connection counts as lost.'),
   resume_timeout: seconds.default(5).describe('Seconds a client whose media connection was lost has to resume.'),
 });
 
@@ -46,7 +64,12 @@ const room = z.strictObject({
   departure_timeout: uint32.default(20).describe('Seconds a room stays open after the last participant left.'),
   max_participants: uint32.default(0).describe('Participants per room; 0 = no limit.'),
   enabled_codecs: z
-    .array(z.strictObject({ mime: z.string().describe('MIME type such as `video/VP8`.'), fmtp_line: z.string().default('').describe('Format parameters.') }))
+    .array(
+      z.strictObject({
+        mime: z.string().describe('MIME type such as `video/VP8`.'),
+        fmtp_line: z.string().default('').describe('Format parameters.'),
+      }),
+    )
     .default([
       { mime: 'audio/opus', fmtp_line: '' },
       { mime: 'video/VP8', fmtp_line: '' },
@@ -56,7 +79,10 @@ const room = z.strictObject({
     ])
     .describe('Codecs that participants may publish with.'),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
-  enable_full_room_in_webhooks: z.boolean().default(false).describe('Send the whole room with track webhooks, not only sid and name.'),
+  enable_full_room_in_webhooks: z
+    .boolean()
+    .default(false)
+    .describe('Send the whole room with track webhooks, not only sid and name.'),
 });
 
 const limit = z.strictObject({
@@ -67,15 +93,35 @@ const limit = z.strictObject({
   max_participant_name_length: z.int().min(1).default(256).describe('Characters of a display name.'),
   signal_message_size_limit: bytes.default(2 * 1024 * 1024).describe('Bytes of one message from a client.'),
   max_api_request_body_size: bytes.default(10 * 1024 * 1024).describe('Bytes of one API request.'),
-  max_connections: z.int().min(1).default(20_000).describe('Open sockets, half-open ones included; further ones get 503.'),
+  max_connections: z
+    .int()
+    .min(1)
+    .default(20_000)
+    .describe('Open sockets, half-open ones included; further ones get 503.'),
   max_pending_joins: z.int().min(1).default(2_000).describe('Joins under way; further ones get 503.'),
-  signal_queue_bytes: bytes.default(4 * 1024 * 1024).describe('Bytes that may wait for a slow signal socket before it is closed.'),
-  max_tracks_per_participant: z.int().min(1).default(100).describe('Tracks that one participant may publish at a time.'),
+  signal_queue_bytes: bytes
+    .default(4 * 1024 * 1024)
+    .describe('Bytes that may wait for a slow signal socket before it is closed.'),
+  max_tracks_per_participant: z
+    .int()
+    .min(1)
+    .default(100)
+    .describe('Tracks that one participant may publish at a time.'),
 });
 
 const audio = z.strictObject({
-  active_level: z.int().min(1).max(127).default(35).describe('Loudness that counts as speaking, in dB below full scale.'),
-  min_percentile: z.int().min(1).max(100).default(40).describe('Share of the interval, in percent, that must be that loud.'),
+  active_level: z
+    .int()
+    .min(1)
+    .max(127)
+    .default(35)
+    .describe('Loudness that counts as speaking, in dB below full scale.'),
+  min_percentile: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(40)
+    .describe('Share of the interval, in percent, that must be that loud.'),
   update_interval: z.int().min(100).default(400).describe('Milliseconds between speaker updates.'),
   smooth_intervals: z.int().min(0).default(2).describe('Intervals over which the level is smoothed.'),
 });
@@ -103,7 +149,12 @@ const logging = z.strictObject({
 
 const meet = z.strictObject({
   enabled: z.boolean().default(true).describe('Serve the meeting page at `/meet/`.'),
-  open: z.boolean().default(false).describe('Let anyone who can open the meeting page join any room from it. Otherwise the page takes a link with a token (`plenum token create --link`).'),
+  open: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Let anyone who can open the meeting page join any room from it. Otherwise the page takes a link with a token (`plenum token create --link`).',
+    ),
 });
 
 export const configSchema = z.strictObject({

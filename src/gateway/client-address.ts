@@ -5,10 +5,20 @@ const trusted = createTrustedProxies();
 
 function createTrustedProxies(): BlockList {
   const list = new BlockList();
-  for (const [network, prefix] of [['127.0.0.0', 8], ['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16], ['169.254.0.0', 16]] as const) {
+  for (const [network, prefix] of [
+    ['127.0.0.0', 8],
+    ['10.0.0.0', 8],
+    ['172.16.0.0', 12],
+    ['192.168.0.0', 16],
+    ['169.254.0.0', 16],
+  ] as const) {
     list.addSubnet(network, prefix, 'ipv4');
   }
-  for (const [network, prefix] of [['::1', 128], ['fc00::', 7], ['fe80::', 10]] as const) {
+  for (const [network, prefix] of [
+    ['::1', 128],
+    ['fc00::', 7],
+    ['fe80::', 10],
+  ] as const) {
     list.addSubnet(network, prefix, 'ipv6');
   }
   return list;
@@ -25,12 +35,17 @@ export function clientAddress(request: IncomingMessage): string {
   if (!isTrusted(peer)) {
     return peer;
   }
-  return fromHeader(request, 'cf-connecting-ip') ?? fromForwardedFor(request) ?? fromHeader(request, 'x-real-ip') ?? peer;
+  return (
+    fromHeader(request, 'cf-connecting-ip') ?? fromForwardedFor(request) ?? fromHeader(request, 'x-real-ip') ?? peer
+  );
 }
 
 function fromForwardedFor(request: IncomingMessage): string | undefined {
   const header = request.headers['x-forwarded-for'];
-  const list = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').map(plainAddress).filter((item) => isIP(item) !== 0);
+  const list = (Array.isArray(header) ? header.join(',') : (header ?? ''))
+    .split(',')
+    .map(plainAddress)
+    .filter((item) => isIP(item) !== 0);
   return list.findLast((item) => !isTrusted(item)) ?? list[0];
 }
 

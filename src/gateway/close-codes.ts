@@ -54,8 +54,12 @@ export function causeForHost(end: SocketEnd): SocketCloseCause | undefined {
 /** A close frame that the WebSocket library accepts, whatever the host asked for: it throws on reserved codes and long reasons. */
 export function sanitizeCloseFrame(frame: CloseFrame): CloseFrame {
   const { code } = frame;
-  const allowed = (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
+  const allowed =
+    (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
   // RFC 6455, 5.5: control frames carry at most 125 bytes, 2 of them are the code. Cutting may split a character.
-  const reason = Buffer.from(frame.reason).subarray(0, 123).toString('utf8').replace(/\uFFFD$/, '');
+  const reason = Buffer.from(frame.reason)
+    .subarray(0, 123)
+    .toString('utf8')
+    .replace(/\uFFFD$/, '');
   return { code: allowed && Number.isInteger(code) ? code : 1000, reason };
 }

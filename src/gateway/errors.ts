@@ -15,7 +15,9 @@ export function toRefusal(error: unknown): HttpRefusal {
 
 /** @param bindAddress as configured, with the port it was to be opened on. */
 export function listenFailed(bindAddress: string, port: number, cause: unknown): PlenumError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const isTaken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  const why = isTaken ? 'another program uses it. Stop that one, or choose another port with --port.' : detail;
   return new PlenumError({
     code: 'unavailable',
     reason: 'listen-failed',

@@ -10,7 +10,11 @@ import { accessToken, startGateway, type TestGateway, until } from './gateway-te
 import { Gateway } from './gateway.ts';
 import type { TwirpRequest } from './twirp-route.ts';
 
-async function ask(gateway: TestGateway, path: string, init: RequestInit = {}): Promise<{ answer: string; headers: Headers }> {
+async function ask(
+  gateway: TestGateway,
+  path: string,
+  init: RequestInit = {},
+): Promise<{ answer: string; headers: Headers }> {
   const response = await fetch(`${gateway.http}${path}`, { redirect: 'manual', ...init });
   assert.equal(response.headers.get('access-control-allow-origin'), '*', `CORS on ${path}`);
   return { answer: `${response.status} ${await response.text()}`, headers: response.headers };
@@ -75,16 +79,25 @@ describe('/rtc without a socket', () => {
     assert.equal(await answerTo(gateway, '/rtc/validate'), '401 permissions denied');
     assert.equal(await answerTo(gateway, `/rtc/validate?access_token=${accessToken()}`), '200 success');
     assert.equal(await answerTo(gateway, `//rtc/validate?access_token=${accessToken()}`), '200 success');
-    assert.equal(await answerTo(gateway, `/rtc/validate?access_token=${accessToken({ sub: '' })}`), '400 identity cannot be empty');
+    assert.equal(
+      await answerTo(gateway, `/rtc/validate?access_token=${accessToken({ sub: '' })}`),
+      '400 identity cannot be empty',
+    );
     assert.deepEqual(gateway.host.received, []);
   });
 
   it('knows missing rooms when rooms are not made by joining, except for resumes and those who may create', async () => {
     await using gateway = await startGateway({ settings: { room: { auto_create: false } } });
     const creator = accessToken({ video: { roomJoin: true, room: 'hall', roomCreate: true } });
-    assert.equal(await answerTo(gateway, `/rtc/validate?access_token=${accessToken()}`), '404 requested room does not exist');
+    assert.equal(
+      await answerTo(gateway, `/rtc/validate?access_token=${accessToken()}`),
+      '404 requested room does not exist',
+    );
     assert.equal(await answerTo(gateway, `/rtc/validate?access_token=${creator}`), '200 success');
-    assert.equal(await answerTo(gateway, `/rtc/validate?reconnect=1&sid=PA_x&access_token=${accessToken()}`), '200 success');
+    assert.equal(
+      await answerTo(gateway, `/rtc/validate?reconnect=1&sid=PA_x&access_token=${accessToken()}`),
+      '200 success',
+    );
     gateway.host.rooms.add('hall');
     assert.equal(await answerTo(gateway, `/rtc/validate?access_token=${accessToken()}`), '200 success');
   });
@@ -127,7 +140,10 @@ describe('/twirp', () => {
   it('answers other methods and a failing handler as Twirp errors', async () => {
     await using gateway = await startGateway({ twirp: () => Promise.reject(new Error('boom')) });
     assert.match(await answerTo(gateway, '/twirp/a/b'), /^404 \{"code":"bad_route"/);
-    assert.equal(await answerTo(gateway, '/twirp/a/b', { method: 'POST' }), '500 {"code":"internal","msg":"internal error"}');
+    assert.equal(
+      await answerTo(gateway, '/twirp/a/b', { method: 'POST' }),
+      '500 {"code":"internal","msg":"internal error"}',
+    );
   });
 
   it('refuses bodies over the limit, announced or not', async () => {
@@ -186,10 +202,15 @@ describe('meeting page', () => {
   });
 
   it('gets tokens where the operator allows it', async () => {
-    await using gateway = await startGateway({ meetToken: (body) => ({ status: 200, body: { token: Buffer.from(body).toString() } }) });
+    await using gateway = await startGateway({
+      meetToken: (body) => ({ status: 200, body: { token: Buffer.from(body).toString() } }),
+    });
     assert.equal(await answerTo(gateway, '/meet/token', { method: 'POST', body: 'x' }), '200 {"token":"x"}');
     assert.equal(await answerTo(gateway, '/meet/token'), '405 method not allowed');
-    assert.equal(await answerTo(gateway, '/meet/token', { method: 'POST', body: 'x'.repeat(20_000) }), '413 request body too large');
+    assert.equal(
+      await answerTo(gateway, '/meet/token', { method: 'POST', body: 'x'.repeat(20_000) }),
+      '413 request body too large',
+    );
     await using closed = await startGateway();
     assert.equal(await answerTo(closed, '/meet/token', { method: 'POST', body: 'x' }), '404 not found');
   });
@@ -205,7 +226,10 @@ describe('connections', () => {
   it('takes request lines of 64 kB and refuses endless headers', async () => {
     await using gateway = await startGateway();
     assert.equal(await answerTo(gateway, `/?x=${'y'.repeat(65_536)}`), '200 OK');
-    assert.match(await rawRequest(gateway, `GET /?x=${'y'.repeat(200_000)} HTTP/1.1\r\nHost: x\r\n\r\n`), /^HTTP\/1\.1 431 /);
+    assert.match(
+      await rawRequest(gateway, `GET /?x=${'y'.repeat(200_000)} HTTP/1.1\r\nHost: x\r\n\r\n`),
+      /^HTTP\/1\.1 431 /,
+    );
   });
 
   it('treats an offer of HTTP/2 as an ordinary request', async () => {
@@ -216,7 +240,11 @@ describe('connections', () => {
 
   it('refuses malformed requests without falling over', async () => {
     await using gateway = await startGateway();
-    for (const text of ['\0\0\0\r\n\r\n', 'GET http://[ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 'GET / HTTP/9\r\n\r\n']) {
+    for (const text of [
+      '\0\0\0\r\n\r\n',
+      'GET http://[ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+      'GET / HTTP/9\r\n\r\n',
+    ]) {
       assert.match(await rawRequest(gateway, text), /^HTTP\/1\.1 400 /, JSON.stringify(text));
     }
     assert.equal(await answerTo(gateway, '/'), '200 OK');
@@ -241,7 +269,8 @@ describe('connections', () => {
     assert.equal((await fetch(`http://127.0.0.2:${port}/`)).status, 200);
     await assert.rejects(
       startGateway({ settings: { bind_addresses: ['127.0.0.3', '127.0.0.2'], port } }),
-      (error) => error instanceof PlenumError && error.reason === 'listen-failed' && error.message.includes('127.0.0.2'),
+      (error) =>
+        error instanceof PlenumError && error.reason === 'listen-failed' && error.message.includes('127.0.0.2'),
     );
     await assert.rejects(fetch(`http://127.0.0.3:${port}/`), 'a failed start listens nowhere');
     assert.ok(gateway.gateway instanceof Gateway);

@@ -38,7 +38,9 @@ describe('join', () => {
 
   it('takes the token from the header, as rtc-node sends it', async () => {
     await using gateway = await startGateway();
-    const client = new TestClient(`${gateway.ws}/rtc?sdk=node`, { headers: { authorization: `Bearer ${accessToken()}` } });
+    const client = new TestClient(`${gateway.ws}/rtc?sdk=node`, {
+      headers: { authorization: `Bearer ${accessToken()}` },
+    });
     await client.first();
     assert.equal(gateway.host.of('join')[0]?.join.client.sdk, 12);
     client.socket.terminate();
@@ -74,13 +76,21 @@ describe('join', () => {
 
   it('answers refusals of the room, of the checks and of the directory before the upgrade', async () => {
     await using gateway = await startGateway();
-    gateway.host.onJoin = (connectionId) => gateway.host.say({ kind: 'refused', connectionId, status: 403, body: 'room is full' });
+    gateway.host.onJoin = (connectionId) =>
+      gateway.host.say({ kind: 'refused', connectionId, status: 403, body: 'room is full' });
     assert.equal(await new TestClient(joinUrl(gateway)).refusal(), '403 room is full');
     assert.equal(await new TestClient(joinUrl(gateway, '', { sub: '' })).refusal(), '400 identity cannot be empty');
     assert.equal(await new TestClient(`${gateway.ws}/rtc`).refusal(), '401 permissions denied');
     assert.equal(await new TestClient(`${gateway.ws}/rtc?access_token=x`).refusal(), '401 invalid authorization token');
-    assert.match(await new TestClient(joinUrl(gateway, 'join_request=abc')).refusal(), /^400 join_request is not served on \/rtc/);
-    gateway.host.placeError = new PlenumError({ code: 'unavailable', reason: 'no-capacity', message: 'no node has room' });
+    assert.match(
+      await new TestClient(joinUrl(gateway, 'join_request=abc')).refusal(),
+      /^400 join_request is not served on \/rtc/,
+    );
+    gateway.host.placeError = new PlenumError({
+      code: 'unavailable',
+      reason: 'no-capacity',
+      message: 'no node has room',
+    });
     assert.equal(await new TestClient(joinUrl(gateway)).refusal(), '503 no node has room');
     gateway.host.placeError = new PlenumError({ code: 'not_found', reason: 'odd', message: 'lost' });
     assert.equal(await new TestClient(joinUrl(gateway)).refusal(), '503 lost', 'a 404 would be final');
@@ -92,7 +102,10 @@ describe('join', () => {
 
   it('answers 404 on /rtc/v1 and other paths, with CORS', async () => {
     await using gateway = await startGateway();
-    assert.equal(await new TestClient(`${gateway.ws}/rtc/v1?join_request=a&access_token=${accessToken()}`).refusal(), '404 not found');
+    assert.equal(
+      await new TestClient(`${gateway.ws}/rtc/v1?join_request=a&access_token=${accessToken()}`).refusal(),
+      '404 not found',
+    );
     assert.equal(await new TestClient(`${gateway.ws}/agent`).refusal(), '404 not found');
   });
 
@@ -138,7 +151,9 @@ describe('join', () => {
     const path = joinUrl(gateway).slice(gateway.ws.length);
     const key = randomBytes(16).toString('base64');
     const socket = connect(gateway.gateway.port, '127.0.0.1').on('error', () => undefined);
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    );
     await until('the second join', () => gateway.host.of('join')[1]);
     socket.end();
     await until('the second farewell', () => causes(gateway).length === 2);
@@ -155,7 +170,9 @@ describe('join', () => {
     socket.setEncoding('utf8').on('data', (chunk) => (received += chunk));
     const path = joinUrl(gateway).slice(gateway.ws.length);
     const key = randomBytes(16).toString('base64');
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    );
     await until('the join', () => gateway.host.of('join')[0]);
     socket.write('too early');
     await until('the refusal', () => received.startsWith('HTTP/1.1 400 '));
@@ -168,7 +185,9 @@ describe('join', () => {
     const socket = connect(gateway.gateway.port, '127.0.0.1').on('error', () => undefined);
     let received = '';
     socket.setEncoding('utf8').on('data', (chunk) => (received += chunk));
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: short\r\n\r\n`);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: short\r\n\r\n`,
+    );
     await until('the refusal', () => received.startsWith('HTTP/1.1 400 '));
     assert.deepEqual(gateway.host.received, []);
   });
@@ -195,7 +214,9 @@ describe('pings', () => {
     const pong = (await client.response(1)).message;
     assert.ok(pong.case === 'pong' && pong.value >= sentAtMs);
     const pongResp = (await client.response(2)).message;
-    assert.ok(pongResp.case === 'pongResp' && pongResp.value.lastPingTimestamp === 42n && pongResp.value.timestamp >= sentAtMs);
+    assert.ok(
+      pongResp.case === 'pongResp' && pongResp.value.lastPingTimestamp === 42n && pongResp.value.timestamp >= sentAtMs,
+    );
     assert.deepEqual(gateway.host.of('signal'), []);
     client.socket.terminate();
   });
@@ -220,7 +241,10 @@ describe('JSON frames', () => {
     client.socket.send('{"pingReq":{"timestamp":"7"}}');
     const pong = await until('the answer', () => client.messages[1]);
     assert.equal(pong.isBinary, false);
-    assert.equal((JSON.parse(pong.data.toString()) as { pongResp: { lastPingTimestamp: string } }).pongResp.lastPingTimestamp, '7');
+    assert.equal(
+      (JSON.parse(pong.data.toString()) as { pongResp: { lastPingTimestamp: string } }).pongResp.lastPingTimestamp,
+      '7',
+    );
     client.socket.send('{"mute":{"sid":"TR_a"}}');
     const signal = await until('the signal', () => gateway.host.of('signal')[0]);
     assert.equal(SignalRequest.fromBinary(signal.message).message.case, 'mute');
@@ -235,10 +259,26 @@ describe('JSON frames', () => {
 
 describe('bad input', () => {
   const attacks: Record<string, { attack: (client: TestClient) => void; closing: RegExp; cause: string }> = {
-    garbage: { attack: (client) => client.socket.send(Buffer.alloc(50, 0xff)), closing: /^1007 undecodable signal message$/, cause: 'bad-message' },
-    'truncated protobuf': { attack: (client) => client.socket.send(Buffer.from([0x0a, 0x40, 1, 2])), closing: /^1007 /, cause: 'bad-message' },
-    'text that is not protojson': { attack: (client) => client.socket.send('{"offer":3}'), closing: /^1007 /, cause: 'bad-message' },
-    'an oversized message': { attack: (client) => client.socket.send(Buffer.alloc(2001)), closing: /^1009 /, cause: 'message-too-large' },
+    garbage: {
+      attack: (client) => client.socket.send(Buffer.alloc(50, 0xff)),
+      closing: /^1007 undecodable signal message$/,
+      cause: 'bad-message',
+    },
+    'truncated protobuf': {
+      attack: (client) => client.socket.send(Buffer.from([0x0a, 0x40, 1, 2])),
+      closing: /^1007 /,
+      cause: 'bad-message',
+    },
+    'text that is not protojson': {
+      attack: (client) => client.socket.send('{"offer":3}'),
+      closing: /^1007 /,
+      cause: 'bad-message',
+    },
+    'an oversized message': {
+      attack: (client) => client.socket.send(Buffer.alloc(2001)),
+      closing: /^1009 /,
+      cause: 'message-too-large',
+    },
     'a message that is oversized after decompression': {
       attack: (client) => client.socket.send(Buffer.alloc(100_000), { compress: true }),
       closing: /^1009 /,
@@ -276,7 +316,9 @@ describe('bad input', () => {
     slow.socket.pause();
     const connectionIds = gateway.host.of('join').map((message) => message.connectionId);
     // Random bytes do not shrink; the kernel's buffers take several MB before anything waits in the gateway.
-    const update = new SignalResponse({ message: { case: 'refreshToken', value: randomBytes(150_000).toString('base64') } }).toBinary();
+    const update = new SignalResponse({
+      message: { case: 'refreshToken', value: randomBytes(150_000).toString('base64') },
+    }).toBinary();
     let rounds = 0;
     await until('the slow one to be closed', () => {
       // Paced by the reader, which shares this test's thread and must not run into the bound itself.
@@ -298,7 +340,9 @@ describe('bad input', () => {
     await using gateway = await startGateway({ timings: { headersTimeoutMs: 1_000 } });
     const sockets: Socket[] = [];
     for (let count = 0; count < 1000; count += 1) {
-      const socket = connect(gateway.gateway.port, '127.0.0.1').on('error', () => undefined).resume();
+      const socket = connect(gateway.gateway.port, '127.0.0.1')
+        .on('error', () => undefined)
+        .resume();
       if (count % 2 === 0) {
         socket.write('GET /rtc?access_token=');
       }
@@ -334,7 +378,12 @@ describe('the end of a session', () => {
   it('survives close codes and reasons that WebSockets do not allow', async () => {
     await using gateway = await startGateway();
     const client = await joined(gateway);
-    gateway.host.say({ kind: 'closeSocket', connectionId: gateway.host.connectionAt(), code: 0, reason: 'ä'.repeat(100) });
+    gateway.host.say({
+      kind: 'closeSocket',
+      connectionId: gateway.host.connectionAt(),
+      code: 0,
+      reason: 'ä'.repeat(100),
+    });
     assert.equal(await client.closing(), `1000 ${'ä'.repeat(61)}`);
   });
 
@@ -346,7 +395,9 @@ describe('the end of a session', () => {
     await until('the second join', () => gateway.host.of('join')[1]);
     gateway.host.link?.close();
     const { message } = await client.response(1);
-    assert.ok(message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT && message.value.canReconnect);
+    assert.ok(
+      message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT && message.value.canReconnect,
+    );
     assert.match(await client.closing(), /^1012 /);
     assert.equal(await pending.refusal(), '503 the node of the room was lost');
     assert.equal(gateway.gateway.load.hostLinks, 0);

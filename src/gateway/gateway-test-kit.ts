@@ -15,7 +15,11 @@ import type { GatewayObserver } from './observer.ts';
 import { createTokenVerifier } from './token-verifier.ts';
 
 /** Polls until the condition gives something; tests wait on facts, not on time. */
-export async function until<Value>(what: string, find: () => Value | undefined | false, timeoutMs = 5_000): Promise<Value> {
+export async function until<Value>(
+  what: string,
+  find: () => Value | undefined | false,
+  timeoutMs = 5_000,
+): Promise<Value> {
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
     const value = find();
@@ -62,7 +66,9 @@ export class FakeHost implements HostConnector, RoomDirectory {
   }
 
   place(roomName: string) {
-    return this.placeError === undefined ? Promise.resolve({ roomName, nodeId: this.nodeId }) : Promise.reject(this.placeError);
+    return this.placeError === undefined
+      ? Promise.resolve({ roomName, nodeId: this.nodeId })
+      : Promise.reject(this.placeError);
   }
 
   list(): Promise<Uint8Array[]> {
@@ -126,7 +132,14 @@ export class RecordingObserver implements GatewayObserver {
   }
 }
 
-export type TestGateway = { gateway: Gateway; host: FakeHost; observer: RecordingObserver; http: string; ws: string; [Symbol.asyncDispose]: () => Promise<void> };
+export type TestGateway = {
+  gateway: Gateway;
+  host: FakeHost;
+  observer: RecordingObserver;
+  http: string;
+  ws: string;
+  [Symbol.asyncDispose]: () => Promise<void>;
+};
 
 export type TestGatewayOptions = Partial<GatewayOptions> & { settings?: Record<string, unknown> };
 
@@ -134,7 +147,12 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
   const { settings, ...rest } = options;
   const host = new FakeHost();
   const observer = new RecordingObserver();
-  const config = configSchema.parse({ port: 0, bind_addresses: ['127.0.0.1'], keys: { devkey: 'secret' }, ...settings });
+  const config = configSchema.parse({
+    port: 0,
+    bind_addresses: ['127.0.0.1'],
+    keys: { devkey: 'secret' },
+    ...settings,
+  });
   const gateway = new Gateway({
     config,
     log: pino({ level: 'silent' }),
@@ -160,7 +178,10 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
 
 export function accessToken(claims: Record<string, unknown> = {}): string {
   const video = { roomJoin: true, room: 'hall' };
-  return signToken({ sub: 'alice', video, ...claims }, { apiKey: 'devkey', secret: 'secret', nowS: Date.now() / 1000, ttlS: 600 });
+  return signToken(
+    { sub: 'alice', video, ...claims },
+    { apiKey: 'devkey', secret: 'secret', nowS: Date.now() / 1000, ttlS: 600 },
+  );
 }
 
 /** A client's socket with everything that happened on it. */
@@ -229,7 +250,10 @@ export function joinUrl(gateway: TestGateway, query = '', claims: Record<string,
 }
 
 /** A client that has joined. */
-export async function joined(gateway: TestGateway, options: ConstructorParameters<typeof WebSocket>[2] = {}): Promise<TestClient> {
+export async function joined(
+  gateway: TestGateway,
+  options: ConstructorParameters<typeof WebSocket>[2] = {},
+): Promise<TestClient> {
   const client = new TestClient(joinUrl(gateway), options);
   await client.first();
   return client;

@@ -150,7 +150,15 @@ export class Gateway {
       timeoutMs: this.#timings.twirpTimeoutMs,
       log,
     });
-    return new HttpRoute({ verifier, signal: this.#signal, twirp: twirpRoute, meet: this.#meet, health, observer, log });
+    return new HttpRoute({
+      verifier,
+      signal: this.#signal,
+      twirp: twirpRoute,
+      meet: this.#meet,
+      health,
+      observer,
+      log,
+    });
   }
 }
 

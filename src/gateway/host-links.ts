@@ -59,7 +59,12 @@ export class HostLinks {
   }
 
   #connect(nodeId: NodeId): HostLink {
-    const hostLink: HostLink = { nodeId, link: this.#options.connector.connect(nodeId), sessions: new Map(), closed: false };
+    const hostLink: HostLink = {
+      nodeId,
+      link: this.#options.connector.connect(nodeId),
+      sessions: new Map(),
+      closed: false,
+    };
     // Before the handlers: a link that is dead on arrival says so at once, and then must not stay in the map.
     this.#links.set(nodeId, hostLink);
     hostLink.link.onMessage((message) => this.#receive(hostLink, message));
@@ -107,7 +112,10 @@ export class HostLinks {
     try {
       deliver(session);
     } catch (error) {
-      this.#options.log.error({ err: error, connectionId, nodeId: hostLink.nodeId }, 'message from the room host failed');
+      this.#options.log.error(
+        { err: error, connectionId, nodeId: hostLink.nodeId },
+        'message from the room host failed',
+      );
     }
   }
 
@@ -119,7 +127,10 @@ export class HostLinks {
     if (this.#closed) {
       return;
     }
-    this.#options.log.warn({ nodeId: hostLink.nodeId, reason, sessions: hostLink.sessions.size }, 'link to room host lost');
+    this.#options.log.warn(
+      { nodeId: hostLink.nodeId, reason, sessions: hostLink.sessions.size },
+      'link to room host lost',
+    );
     const sessions = [...hostLink.sessions.keys()];
     for (const connectionId of sessions) {
       this.#deliver(hostLink, connectionId, (session) => session.hostLost());

@@ -48,7 +48,11 @@ export class HttpListener {
       const server = this.#createServer();
       this.#servers.push(server);
       try {
-        await listenOn(server, { port, host: bindAddress, ipv6Only: this.#options.bindAddresses.length > 1 && isIPv6(bindAddress) });
+        await listenOn(server, {
+          port,
+          host: bindAddress,
+          ipv6Only: this.#options.bindAddresses.length > 1 && isIPv6(bindAddress),
+        });
       } catch (error) {
         this.#servers.pop();
         await this.close(0);

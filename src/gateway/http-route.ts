@@ -61,7 +61,10 @@ export class HttpRoute {
         await this.#options.twirp.answer(edge, http.request, http.response);
         break;
       case 'validate':
-        sendText(http.response, isReading(edge) ? await this.#options.signal.validate(edge) : httpRefusal.methodNotAllowed);
+        sendText(
+          http.response,
+          isReading(edge) ? await this.#options.signal.validate(edge) : httpRefusal.methodNotAllowed,
+        );
         break;
       case 'health':
         this.#answerRoot(edge, http);
@@ -85,7 +88,11 @@ export class HttpRoute {
   #answerRoot(edge: EdgeRequest, http: Http): void {
     if (!isReading(edge)) {
       sendText(http.response, httpRefusal.methodNotAllowed);
-    } else if (this.#options.meet.hasPage && edge.method === 'GET' && /\btext\/html\b/.test(http.request.headers.accept ?? '')) {
+    } else if (
+      this.#options.meet.hasPage &&
+      edge.method === 'GET' &&
+      /\btext\/html\b/.test(http.request.headers.accept ?? '')
+    ) {
       http.response.writeHead(302, { Location: '/meet/', 'Cache-Control': 'no-store', Vary: 'Accept' }).end();
     } else {
       sendText(http.response, healthAnswer(this.#options.health()));

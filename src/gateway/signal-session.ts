@@ -65,7 +65,10 @@ export class SignalSession implements HostSession {
       await this.#askHost();
     } catch (error) {
       const refusal = toRefusal(error);
-      this.#around.log[refusal.status === 500 ? 'error' : 'warn']({ err: error, roomName: this.#options.join.roomName }, 'join failed');
+      this.#around.log[refusal.status === 500 ? 'error' : 'warn'](
+        { err: error, roomName: this.#options.join.roomName },
+        'join failed',
+      );
       this.#refuse(refusal);
     }
   }
@@ -88,7 +91,10 @@ export class SignalSession implements HostSession {
       this.#socket?.send(frame);
     } catch (error) {
       // Only a frame that cannot be turned into JSON throws, and only a receiver of JSON is harmed.
-      this.#around.log.error({ err: error, connectionId: this.#options.connectionId }, 'signal message could not be sent');
+      this.#around.log.error(
+        { err: error, connectionId: this.#options.connectionId },
+        'signal message could not be sent',
+      );
       this.#socket?.close('bad-message');
     }
   }

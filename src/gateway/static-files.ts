@@ -9,7 +9,13 @@ import { extname, join, relative, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 
-type StaticFile = { contentType: string; cacheControl: string; etag: string; body: Buffer; gzipped: Buffer | undefined };
+type StaticFile = {
+  contentType: string;
+  cacheControl: string;
+  etag: string;
+  body: Buffer;
+  gzipped: Buffer | undefined;
+};
 
 const contentTypes: ReadonlyMap<string, string> = new Map([
   ['.html', 'text/html; charset=utf-8'],

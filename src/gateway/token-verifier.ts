@@ -4,7 +4,10 @@ import { type TokenCheck, verifyToken } from '../protocol/token.ts';
 export type TokenVerifier = (token: string) => TokenCheck;
 
 /** @param nowS Unix seconds. */
-export function createTokenVerifier(keys: Record<string, string>, nowS: () => number = () => Date.now() / 1000): TokenVerifier {
+export function createTokenVerifier(
+  keys: Record<string, string>,
+  nowS: () => number = () => Date.now() / 1000,
+): TokenVerifier {
   const secrets = new Map(Object.entries(keys));
   return (token) => verifyToken(token, { secretOf: (apiKey) => secrets.get(apiKey), nowS: nowS() });
 }

@@ -43,7 +43,10 @@ export class TwirpRoute {
   async answer(edge: EdgeRequest, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (edge.method !== 'POST') {
       // Method names are few and short, but a hostile one is cut.
-      send(response, twirpError('bad_route', `unsupported method "${edge.method.slice(0, 16)}" (only POST is allowed)`));
+      send(
+        response,
+        twirpError('bad_route', `unsupported method "${edge.method.slice(0, 16)}" (only POST is allowed)`),
+      );
       return;
     }
     const read = await readBody(request, this.#options.bodyLimitBytes);
@@ -58,7 +61,11 @@ export class TwirpRoute {
     send(response, await this.#call(edge, read.body, { request, response }));
   }
 
-  async #call(edge: EdgeRequest, body: Uint8Array, http: { request: IncomingMessage; response: ServerResponse }): Promise<TwirpResponse> {
+  async #call(
+    edge: EdgeRequest,
+    body: Uint8Array,
+    http: { request: IncomingMessage; response: ServerResponse },
+  ): Promise<TwirpResponse> {
     const gone = new AbortController();
     const onClose = (): void => gone.abort();
     http.response.on('close', onClose);

@@ -56,7 +56,11 @@ export class LegNode {
 
   /** What all legs carry right now; walks over every subscription, so it is for scrapes and not for every second. */
   carried(): CarriedMedia {
-    const sum: CarriedMedia = { published: { audio: 0, video: 0 }, subscribed: { audio: 0, video: 0 }, queuedDataBytes: 0 };
+    const sum: CarriedMedia = {
+      published: { audio: 0, video: 0 },
+      subscribed: { audio: 0, video: 0 },
+      queuedDataBytes: 0,
+    };
     for (const { leg } of this.#legs.values()) {
       leg.countInto(sum);
     }
@@ -149,7 +153,13 @@ export class LegNode {
     const { workers, restarting } = this.#options.pool;
     const roomWorkers = room?.workers() ?? new Set();
     const alive = workers.map((worker) => ({ workerIndex: worker.index, load: worker.load }));
-    return chooseWorker(alive, roomWorkers) ?? chooseWorker(restarting.map((index) => this.#waitingFor(index)), roomWorkers);
+    return (
+      chooseWorker(alive, roomWorkers) ??
+      chooseWorker(
+        restarting.map((index) => this.#waitingFor(index)),
+        roomWorkers,
+      )
+    );
   }
 
   #waitingFor(workerIndex: number): WorkerLoad {

@@ -4,6 +4,7 @@ import type { DataPublisher, PublishedMessage } from '../media/data-publisher.ts
 import type { DataSubscriber } from '../media/data-subscriber.ts';
 import type { Logger } from '../observe/log.ts';
 import type { ActualLeg, HostToLeg, LegFailure, LegIdentity, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
+import { missesReturningTracks } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
@@ -217,6 +218,7 @@ export class Leg implements DataMember {
       // Small and random: an answer that was meant for an earlier session must not fit by chance.
       firstOfferId: randomInt(1, 1000),
       sessionId: newSessionId(),
+      retiresSections: missesReturningTracks(this.identity.client),
       answerTimeoutMs,
       log: this.#log,
       hooks: {

@@ -6,7 +6,15 @@ import { QualityReporter } from './quality-reporter.ts';
 const stream = { packets: 0, packetsLost: 0, bitrateBps: 0, rttMs: 0, jitterMs: 0, score: 10 };
 
 function transport(changes: Partial<TransportStats>): TransportStats {
-  return { bytesReceived: 0, bytesSent: 0, availableOutgoingBps: undefined, producers: [], consumers: [], traffic: [], ...changes };
+  return {
+    bytesReceived: 0,
+    bytesSent: 0,
+    availableOutgoingBps: undefined,
+    producers: [],
+    consumers: [],
+    traffic: [],
+    ...changes,
+  };
 }
 
 function producer(changes: Partial<ProducerStats>): ProducerStats {

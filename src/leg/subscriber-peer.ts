@@ -24,6 +24,8 @@ export type SubscriberPeerOptions = {
   now: () => number;
   firstOfferId: number;
   sessionId: string;
+  /** See `SubscriberSections`. */
+  retiresSections: boolean;
   answerTimeoutMs: number;
   log: Logger;
   hooks: PeerHooks & {
@@ -42,7 +44,7 @@ export class SubscriberPeer {
   readonly #options: SubscriberPeerOptions;
   readonly #loop: ReconcileLoop;
   readonly #negotiation: Negotiation;
-  readonly #sections = new SubscriberSections();
+  readonly #sections: SubscriberSections;
   #transport: PeerTransport | undefined;
   #desired: readonly WantedSubscription[] = [];
   #desiredVersion = 0;
@@ -58,6 +60,7 @@ export class SubscriberPeer {
 
   constructor(options: SubscriberPeerOptions) {
     this.#options = options;
+    this.#sections = new SubscriberSections({ retires: options.retiresSections });
     this.#negotiation = new Negotiation(
       { collectMs, spacingMs, answerTimeoutMs: options.answerTimeoutMs },
       options.firstOfferId,

@@ -2,7 +2,7 @@
 import type { MediaConsumer } from '../media/media-consumer.ts';
 import type { ActualSubscription, WantedSubscription } from '../protocol/leg-messages.ts';
 import type { SubscriberSlot } from '../sdp/offer.ts';
-import type { RtpParameters } from '../sdp/rtp.ts';
+import type { MediaKind, RtpParameters } from '../sdp/rtp.ts';
 import type { HeldSubscription } from '../subscription/plan-subscriptions.ts';
 import { SlotTable } from '../subscription/slots.ts';
 
@@ -26,15 +26,22 @@ export type OfferContent = { slots: SubscriberSlot[]; midToTrackId: Record<strin
 const firstMid = 1;
 
 export class SubscriberSections {
-  readonly #slots = new SlotTable(firstMid);
+  readonly #slots: SlotTable;
+  readonly #retires: boolean;
   readonly #held = new Map<string, Held>();
   /** Producer by track sid whose codec the client refused. */
   readonly #refused = new Map<string, string>();
   /** Media of each section as it was last offered: an inactive section still has to state codecs. */
-  readonly #media = new Map<string, RtpParameters>();
+  readonly #media = new Map<string, { kind: MediaKind; rtpParameters: RtpParameters }>();
   /** Mids in the order in which they first appeared in an offer, which is the order of the sections for ever. */
   readonly #order: string[] = [];
   #offered: OfferedSection[] = [];
+
+  /** @param options.retires a section serves one track only, for clients that do not notice a track that comes back in it. */
+  constructor(options: { retires: boolean }) {
+    this.#retires = options.retires;
+    this.#slots = new SlotTable({ firstMid, retires: options.retires });
+  }
 
   get held(): ReadonlyMap<string, Held> {
     return this.#held;
@@ -86,7 +93,7 @@ export class SubscriberSections {
 
   attach(held: Held, consumer: MediaConsumer): void {
     held.consumer = consumer;
-    this.#media.set(held.mid, consumer.rtpParameters);
+    this.#media.set(held.mid, { kind: held.kind, rtpParameters: consumer.rtpParameters });
   }
 
   /** This producer cannot be had by this client; another one of the track can. */
@@ -110,15 +117,19 @@ export class SubscriberSections {
     const byMid = new Map(
       [...this.#held.values()].filter((held) => held.consumer !== undefined).map((held) => [held.mid, held]),
     );
-    const kinds = new Map(this.#slots.list().map((slot) => [slot.mid, slot.kind]));
-    this.#appendNew(byMid);
+    const taken = new Set(
+      this.#slots
+        .list()
+        .filter(({ phase }) => phase === 'taken')
+        .map(({ mid }) => mid),
+    );
+    this.#placeNew(byMid);
     this.#offered = [];
     const midToTrackId: Record<string, string> = {};
     for (const mid of this.#order) {
       const held = byMid.get(mid);
-      const rtpParameters = this.#media.get(mid);
-      const kind = kinds.get(mid);
-      if (rtpParameters === undefined || kind === undefined) {
+      const media = this.#media.get(mid);
+      if (media === undefined) {
         continue;
       }
       if (held !== undefined) {
@@ -126,7 +137,8 @@ export class SubscriberSections {
         held.offered = true;
       }
       const track = held === undefined ? {} : { track: { streamId: held.want.streamId, trackId: held.trackSid } };
-      this.#offered.push({ slot: { mid, kind, rtpParameters, ...track }, consumer: held?.consumer });
+      const retired = this.#retires && !taken.has(mid);
+      this.#offered.push({ slot: { mid, ...media, ...track, retired }, consumer: held?.consumer });
     }
     this.#slots.offered();
     return { slots: this.#offered.map((section) => section.slot), midToTrackId };
@@ -184,8 +196,17 @@ export class SubscriberSections {
     return states;
   }
 
-  #appendNew(byMid: ReadonlyMap<string, Held>): void {
+  #placeNew(byMid: ReadonlyMap<string, Held>): void {
     const known = new Set(this.#order);
-    this.#order.push(...[...byMid.keys()].filter((mid) => !known.has(mid)));
+    for (const mid of byMid.keys()) {
+      const former = this.#slots.replacedBy(mid);
+      const place = former === undefined ? -1 : this.#order.indexOf(former);
+      if (!known.has(mid) && former !== undefined && place !== -1) {
+        this.#order[place] = mid;
+        this.#media.delete(former);
+      } else if (!known.has(mid)) {
+        this.#order.push(mid);
+      }
+    }
   }
 }

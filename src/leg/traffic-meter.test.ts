@@ -20,14 +20,23 @@ function stream(changes: Partial<StreamTraffic>): StreamTraffic {
 describe('traffic meter', () => {
   it('sums the differences of all streams per direction', () => {
     const meter = new TrafficMeter();
-    meter.measure([stream({ packets: 10, sizeBytes: 1_000 }), stream({ id: 'C:1', direction: 'outgoing', packets: 5 })]);
+    meter.measure([
+      stream({ packets: 10, sizeBytes: 1_000 }),
+      stream({ id: 'C:1', direction: 'outgoing', packets: 5 }),
+    ]);
     const traffic = meter.measure([
       stream({ packets: 30, sizeBytes: 3_000, plis: 1 }),
       stream({ id: 'P:2', packets: 7, sizeBytes: 70 }),
       stream({ id: 'C:1', direction: 'outgoing', packets: 9, nackedPackets: 2 }),
     ]);
     assert.deepEqual(
-      traffic.map(({ direction, packets, sizeBytes, plis, nackedPackets }) => [direction, packets, sizeBytes, plis, nackedPackets]),
+      traffic.map(({ direction, packets, sizeBytes, plis, nackedPackets }) => [
+        direction,
+        packets,
+        sizeBytes,
+        plis,
+        nackedPackets,
+      ]),
       [
         ['incoming', 27, 2_070, 1, 0],
         ['outgoing', 4, 0, 0, 2],

@@ -47,7 +47,10 @@ export class DataBus {
   }
 
   static async create(options: { router: types.Router; log: Logger }): Promise<DataBus> {
-    const direct = await options.router.createDirectTransport({ maxSendMessageSize: maxMessageBytes, maxReceiveMessageSize: maxMessageBytes });
+    const direct = await options.router.createDirectTransport({
+      maxSendMessageSize: maxMessageBytes,
+      maxReceiveMessageSize: maxMessageBytes,
+    });
     const control = await direct.produceData({ label: 'control' });
     const producers = await Promise.all(
       dataChannelLabels.map(async (label) => [label, await direct.produceData({ label })] as const),

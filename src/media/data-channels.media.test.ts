@@ -51,13 +51,23 @@ describe('data channels', () => {
     assert.equal(counts.routers, 0);
   });
 
-  async function subscribe(path?: PathOptions): Promise<{ name: string; transport: PeerTransport; data: DataSubscriber; relay: UdpRelay | undefined }> {
+  async function subscribe(
+    path?: PathOptions,
+  ): Promise<{ name: string; transport: PeerTransport; data: DataSubscriber; relay: UdpRelay | undefined }> {
     names += 1;
     const name = `subscriber${names}`;
     const transport = await router.createPeerTransport();
     const data = await transport.openDataSubscriber();
     const relay = path === undefined ? undefined : await relayTo(transport, path);
-    const local = relay === undefined ? transport.local : { ...transport.local, candidates: transport.local.candidates.filter((entry) => entry.protocol === 'udp').map((entry) => ({ ...entry, port: relay.port })) };
+    const local =
+      relay === undefined
+        ? transport.local
+        : {
+            ...transport.local,
+            candidates: transport.local.candidates
+              .filter((entry) => entry.protocol === 'udp')
+              .map((entry) => ({ ...entry, port: relay.port })),
+          };
     await transport.connect(await page.answer(name, local));
     await until(() => dataChannelLabels.filter((label) => !data.isOpen(label)).join(' '));
     return { name, transport, data, relay };
@@ -65,12 +75,19 @@ describe('data channels', () => {
 
   async function relayTo(transport: PeerTransport, down: PathOptions): Promise<UdpRelay> {
     const port = transport.local.candidates[0]?.port ?? 0;
-    const relay = await UdpRelay.start({ target: { address: '127.0.0.1', port }, down, up: { delayMs: down.delayMs ?? 0, loss: down.loss ?? 0 }, seed: 3 });
+    const relay = await UdpRelay.start({
+      target: { address: '127.0.0.1', port },
+      down,
+      up: { delayMs: down.delayMs ?? 0, loss: down.loss ?? 0 },
+      seed: 3,
+    });
     relays.push(relay);
     return relay;
   }
 
-  async function publish(labels: readonly { label: string; lossy: boolean }[]): Promise<{ name: string; data: DataPublisher; messages: PublishedMessage[] }> {
+  async function publish(
+    labels: readonly { label: string; lossy: boolean }[],
+  ): Promise<{ name: string; data: DataPublisher; messages: PublishedMessage[] }> {
     names += 1;
     const name = `publisher${names}`;
     const transport = await router.createPeerTransport();
@@ -84,7 +101,10 @@ describe('data channels', () => {
   }
 
   it('tells the label of each channel that a client opens, whatever their order', async () => {
-    for (const labels of [['_lossy', '_reliable', '_data_track'], ['_reliable', '_lossy', '_data_track']]) {
+    for (const labels of [
+      ['_lossy', '_reliable', '_data_track'],
+      ['_reliable', '_lossy', '_data_track'],
+    ]) {
       const { name, data, messages } = await publish(labels.map((label) => ({ label, lossy: label !== '_reliable' })));
       for (const label of labels) {
         await page.send(name, label, { count: 3, sizeBytes: 1000 });
@@ -115,7 +135,12 @@ describe('data channels', () => {
   it('connects over TCP', async () => {
     const transport = await router.createPeerTransport();
     const data = await transport.openDataSubscriber();
-    await transport.connect(await page.answer('tcp', { ...transport.local, candidates: transport.local.candidates.filter((entry) => entry.protocol === 'tcp') }));
+    await transport.connect(
+      await page.answer('tcp', {
+        ...transport.local,
+        candidates: transport.local.candidates.filter((entry) => entry.protocol === 'tcp'),
+      }),
+    );
     await until(() => (data.isOpen('_lossy') ? '' : 'not open'));
     assert.equal(transport.state, 'connected');
   });
@@ -130,7 +155,9 @@ describe('data channels', () => {
     relay?.setUp({});
     relay?.setDown({});
     await until(() => (transport.state === 'connected' ? '' : transport.state));
-    await until(async () => ((await page.receivedCount(name, '_reliable')) === 1 ? '' : 'the message sent meanwhile is lost'));
+    await until(async () =>
+      (await page.receivedCount(name, '_reliable')) === 1 ? '' : 'the message sent meanwhile is lost',
+    );
     await page.closePeer(name);
     await until(() => (transport.state === 'failed' ? '' : transport.state));
     assert.deepEqual(states, ['disconnected', 'connected', 'failed']);
@@ -146,13 +173,19 @@ describe('data channels', () => {
     const bus = await router.dataBus();
     const sets = [[0, 1, 2, 3], [1, 2, 3], [0, 3], [2]];
     sets.forEach((set, number) => {
-      bus.send({ label: '_reliable', payload: numberedMessage(number, 50), receivers: set.map((index) => subscribers[index]?.data).filter((data) => data !== undefined) });
+      bus.send({
+        label: '_reliable',
+        payload: numberedMessage(number, 50),
+        receivers: set.map((index) => subscribers[index]?.data).filter((data) => data !== undefined),
+      });
     });
     for (const [index, { name }] of subscribers.entries()) {
       const expected = ascending(sets.length).filter((number) => sets[number]?.includes(index));
       await until(async () => {
         const { numbers } = await page.received(name, '_reliable');
-        return JSON.stringify(numbers) === JSON.stringify(expected) ? '' : `${name} got ${numbers.join()} instead of ${expected.join()}`;
+        return JSON.stringify(numbers) === JSON.stringify(expected)
+          ? ''
+          : `${name} got ${numbers.join()} instead of ${expected.join()}`;
       });
     }
   });
@@ -193,10 +226,13 @@ describe('data channels', () => {
     assert.deepEqual(stuck, ['queue-full']);
     assert.equal(silent.data.closed, true);
     for (const { name } of [fast, slow, lossy]) {
-      await until(async () => {
-        const count = await page.receivedCount(name, '_reliable');
-        return count === 600 ? '' : `${name} has ${count} of 600`;
-      }, { timeoutMs: 20_000, intervalMs: 100 });
+      await until(
+        async () => {
+          const count = await page.receivedCount(name, '_reliable');
+          return count === 600 ? '' : `${name} has ${count} of 600`;
+        },
+        { timeoutMs: 20_000, intervalMs: 100 },
+      );
       assert.deepEqual((await page.received(name, '_reliable')).numbers, ascending(600));
     }
     assert.equal(fast.data.counters('_reliable').queuedBytes, 0);

@@ -103,7 +103,10 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
     let acknowledger = this.#acknowledgers.get(streamId);
     if (acknowledger === undefined) {
       // Stays open: closing it would reset the stream, and with it the client's channel.
-      acknowledger = dictateStreamIds(this.#transport).consumeData(streamId, { dataProducerId: this.#bus.controlProducerId, ordered: true });
+      acknowledger = dictateStreamIds(this.#transport).consumeData(streamId, {
+        dataProducerId: this.#bus.controlProducerId,
+        ordered: true,
+      });
       this.#acknowledgers.set(streamId, acknowledger);
     }
     const consumer = await acknowledger;

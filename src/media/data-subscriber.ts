@@ -19,7 +19,11 @@ export type DataSubscriberEvents = {
   close: [reason: MediaCloseReason];
 };
 
-type Delivery = { streamId: number; reliability: ChannelReliability; consumer: Pick<types.DataConsumerOptions, 'ordered' | 'maxPacketLifeTime'> };
+type Delivery = {
+  streamId: number;
+  reliability: ChannelReliability;
+  consumer: Pick<types.DataConsumerOptions, 'ordered' | 'maxPacketLifeTime'>;
+};
 
 /**
  * Stream ids are odd: the client is the DTLS client, which numbers its own channels evenly (RFC 8832 section 6).
@@ -28,16 +32,35 @@ type Delivery = { streamId: number; reliability: ChannelReliability; consumer: P
  */
 const deliveries: Record<DataChannelLabel, Delivery> = {
   _reliable: { streamId: 1, reliability: 'reliable-ordered', consumer: { ordered: true } },
-  _lossy: { streamId: 3, reliability: 'no-retransmits-unordered', consumer: { ordered: false, maxPacketLifeTime: 100 } },
-  _data_track: { streamId: 5, reliability: 'no-retransmits-unordered', consumer: { ordered: false, maxPacketLifeTime: 100 } },
+  _lossy: {
+    streamId: 3,
+    reliability: 'no-retransmits-unordered',
+    consumer: { ordered: false, maxPacketLifeTime: 100 },
+  },
+  _data_track: {
+    streamId: 5,
+    reliability: 'no-retransmits-unordered',
+    consumer: { ordered: false, maxPacketLifeTime: 100 },
+  },
 };
 
 const openRetryMs = 250;
 const openRetryMaxMs = 2000;
 
-type Channel = { label: DataChannelLabel; stream: OutgoingStream; consumer: types.DataConsumer; acks: types.DataConsumer; open: boolean };
+type Channel = {
+  label: DataChannelLabel;
+  stream: OutgoingStream;
+  consumer: types.DataConsumer;
+  acks: types.DataConsumer;
+  open: boolean;
+};
 
-export type DataSubscriberOptions = { transport: types.WebRtcTransport; bus: DataBus; reliableQueueBytes: number; log: Logger };
+export type DataSubscriberOptions = {
+  transport: types.WebRtcTransport;
+  bus: DataBus;
+  reliableQueueBytes: number;
+  log: Logger;
+};
 
 /** The server's channels to one subscriber. */
 export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
@@ -57,7 +80,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     this.#transport = options.transport;
     this.#bus = options.bus;
     this.#log = options.log;
-    this.#streams = new Map(dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]));
+    this.#streams = new Map(
+      dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]),
+    );
   }
 
   get closed(): boolean {
@@ -133,7 +158,10 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   /** The client acknowledges each channel on its stream id; without a producer there the worker would not pass it on. */
   async #receiveAcks(label: DataChannelLabel): Promise<types.DataConsumer> {
-    const producer = await this.#transport.produceData({ sctpStreamParameters: { streamId: deliveries[label].streamId, ordered: true }, label });
+    const producer = await this.#transport.produceData({
+      sctpStreamParameters: { streamId: deliveries[label].streamId, ordered: true },
+      label,
+    });
     const acks = await this.#bus.direct.consumeData({ dataProducerId: producer.id });
     acks.on('message', (message, ppid) => {
       if (ppid !== ppidDcep || parseDcep(message).kind === 'ack') {

@@ -47,5 +47,9 @@ export function parseDcep(message: Uint8Array): DcepMessage {
   if (labelEnd > view.length) {
     return { kind: 'unknown' };
   }
-  return { kind: 'open', label: view.toString('utf8', openHeaderBytes, labelEnd), ordered: (view.readUInt8(1) & 0x80) === 0 };
+  return {
+    kind: 'open',
+    label: view.toString('utf8', openHeaderBytes, labelEnd),
+    ordered: (view.readUInt8(1) & 0x80) === 0,
+  };
 }

@@ -15,7 +15,9 @@ export type EngineCounts = {
 /** What the workers themselves say that they hold. For leak tests and diagnosis: it walks all routers. */
 export async function engineCounts(pool: WorkerPool): Promise<EngineCounts> {
   const workers = await Promise.all(pool.workers.map((worker) => worker.dump()));
-  const routers = await Promise.all(pool.workers.flatMap((worker) => [...worker.routers]).map((router) => router.dump()));
+  const routers = await Promise.all(
+    pool.workers.flatMap((worker) => [...worker.routers]).map((router) => router.dump()),
+  );
   const total = (counts: number[]): number => counts.reduce((sum, count) => sum + count, 0);
   return {
     routers: total(workers.map((worker) => worker.routerIds.length)),

@@ -4,7 +4,9 @@ import type { Logger } from '../observe/log.ts';
 const linesPerSecond = 20;
 
 /** We close an object while the word that its parent took it along is still on its way: nothing is wrong. */
-const closedTwice = /NotFoundError.*\[method:\w+\.close\w+\]/;
+const closedTwice = /(NotFoundError|not found).*\[method:\w+\.close\w+\]/;
+/** Each worker tries ports until one is free; the one that it takes is logged. */
+const portTaken = /uv_\w+_bind\(\) failed .*address already in use/;
 
 /**
  * Sends the engine's warnings and errors to our log. Some of them can be provoked by a client, packet by packet, so only
@@ -30,12 +32,14 @@ export function passEngineLogs(log: Logger): void {
   };
   setLogEventListeners({
     onwarn: (namespace, message) => {
-      if (mayWrite()) {
+      if (closedTwice.test(message) || portTaken.test(message)) {
+        log.debug({ namespace }, message);
+      } else if (mayWrite()) {
         log.warn({ namespace }, message);
       }
     },
     onerror: (namespace, message, error) => {
-      if (closedTwice.test(message)) {
+      if (closedTwice.test(message) || portTaken.test(message)) {
         log.debug({ namespace }, message);
       } else if (mayWrite()) {
         log.error({ namespace, ...(error === undefined ? {} : { err: error }) }, message);

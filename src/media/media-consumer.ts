@@ -31,7 +31,9 @@ export class MediaConsumer extends EventEmitter<MediaConsumerEvents> {
     this.#consumer = options.consumer;
     this.#bwe = options.bwe;
     this.#consumer.on('layerschange', (layers) => this.emit('layers', toLayers(layers)));
-    this.#consumer.on('score', (score) => this.emit('score', { score: score.score, producerScore: score.producerScore }));
+    this.#consumer.on('score', (score) =>
+      this.emit('score', { score: score.score, producerScore: score.producerScore }),
+    );
     this.#consumer.on('producerpause', () => this.emit('producerPaused', true));
     this.#consumer.on('producerresume', () => this.emit('producerPaused', false));
     this.#consumer.on('producerclose', () => this.parentClosed('producer-closed'));
@@ -159,5 +161,8 @@ function toLayers(layers: types.ConsumerLayers | undefined): Layers | undefined 
   if (layers === undefined) {
     return undefined;
   }
-  return { spatial: layers.spatialLayer, ...(layers.temporalLayer === undefined ? {} : { temporal: layers.temporalLayer }) };
+  return {
+    spatial: layers.spatialLayer,
+    ...(layers.temporalLayer === undefined ? {} : { temporal: layers.temporalLayer }),
+  };
 }

@@ -1,10 +1,10 @@
 import { EventEmitter, once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createWorker, type types } from 'mediasoup';
+import { createWorker, workerBin, type types } from 'mediasoup';
 import type { Logger } from '../observe/log.ts';
 import type { RtpCodecCapability } from '../sdp/rtp.ts';
-import { engineRefused, mediaClosed, noFreePort } from './errors.ts';
+import { engineRefused, mediaClosed, noFreePort, workerNotStarted } from './errors.ts';
 import type { MediaCloseReason, MediaSettings } from './media-types.ts';
 import { RoomRouter } from './room-router.ts';
 
@@ -57,7 +57,9 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
   readonly #routers = new Set<RoomRouter>();
   #closeReason: MediaCloseReason | undefined;
 
-  private constructor(options: MediaWorkerOptions & { worker: types.Worker; server: types.WebRtcServer; port: number }) {
+  private constructor(
+    options: MediaWorkerOptions & { worker: types.Worker; server: types.WebRtcServer; port: number },
+  ) {
     super();
     this.index = options.index;
     this.port = options.port;
@@ -71,7 +73,9 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
   static async start(options: MediaWorkerOptions): Promise<MediaWorker> {
     const log = options.log.child({ workerIndex: options.index });
     // Other tags write a line per bad or late packet: `sctp` one for each lossy message that expires on a slow path.
-    const worker = await createWorker({ logLevel: 'warn', logTags: ['info', 'dtls'] });
+    const worker = await createWorker({ logLevel: 'warn', logTags: ['info', 'dtls'] }).catch((error: unknown) => {
+      throw workerNotStarted(workerBin, error);
+    });
     try {
       leaveSignalsAlone(worker);
       const { server, port } = await bind(worker, options);
@@ -108,9 +112,15 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
 
   async createRouter(options: CreateRouterOptions): Promise<RoomRouter> {
     this.#assertOpen();
-    const router = await this.#request(() => this.#worker.createRouter({ mediaCodecs: options.mediaCodecs as types.RouterRtpCodecCapability[] }));
+    const router = await this.#request(() =>
+      this.#worker.createRouter({ mediaCodecs: options.mediaCodecs as types.RouterRtpCodecCapability[] }),
+    );
     const observer = await this.#request(() =>
-      router.createAudioLevelObserver({ interval: levelIntervalMs, threshold: -(options.levelThresholdDbov ?? 127), maxEntries: 1000 }),
+      router.createAudioLevelObserver({
+        interval: levelIntervalMs,
+        threshold: -(options.levelThresholdDbov ?? 127),
+        maxEntries: 1000,
+      }),
     );
     this.#assertOpen();
     const room = new RoomRouter({
@@ -128,7 +138,10 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
 
   async usage(): Promise<WorkerUsage> {
     this.#assertOpen();
-    const [resources, rssBytes] = await Promise.all([this.#request(() => this.#worker.getResourceUsage()), residentBytes(this.pid)]);
+    const [resources, rssBytes] = await Promise.all([
+      this.#request(() => this.#worker.getResourceUsage()),
+      residentBytes(this.pid),
+    ]);
     const transports = [...this.#routers].flatMap((router) => [...router.transports]);
     return {
       index: this.index,
@@ -161,11 +174,16 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
    */
   async end(): Promise<void> {
     if (this.#closeReason === undefined) {
-      await Promise.race([this.#worker.getResourceUsage().catch(() => undefined), delay(endTimeoutMs, undefined, { ref: false })]);
+      await Promise.race([
+        this.#worker.getResourceUsage().catch(() => undefined),
+        delay(endTimeoutMs, undefined, { ref: false }),
+      ]);
     }
     this.close();
     if (!this.#worker.subprocessClosed) {
-      await once(this.#worker, 'subprocessclose', { signal: AbortSignal.timeout(endTimeoutMs) }).catch(() => kill(this.pid));
+      await once(this.#worker, 'subprocessclose', { signal: AbortSignal.timeout(endTimeoutMs) }).catch(() =>
+        kill(this.pid),
+      );
     }
   }
 
@@ -190,7 +208,9 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
     try {
       return await request();
     } catch (error) {
-      throw this.#closeReason === undefined && !this.#worker.closed ? engineRefused('a request to the media worker', error) : mediaClosed('the media worker');
+      throw this.#closeReason === undefined && !this.#worker.closed
+        ? engineRefused('a request to the media worker', error)
+        : mediaClosed('the media worker');
     }
   }
 
@@ -220,10 +240,16 @@ function kill(pid: number): void {
 }
 
 /** Another instance on this machine may hold the first ports of the same range, so the next free one is taken. */
-async function bind(worker: types.Worker, options: MediaWorkerOptions): Promise<{ server: types.WebRtcServer; port: number }> {
+async function bind(
+  worker: types.Worker,
+  options: MediaWorkerOptions,
+): Promise<{ server: types.WebRtcServer; port: number }> {
   const { settings } = options;
   for (let port = options.firstPort; port <= settings.portRangeEnd; port += 1) {
-    const protocols: ('udp' | 'tcp')[] = [...(settings.enableUdp ? ['udp' as const] : []), ...(settings.enableTcp ? ['tcp' as const] : [])];
+    const protocols: ('udp' | 'tcp')[] = [
+      ...(settings.enableUdp ? ['udp' as const] : []),
+      ...(settings.enableTcp ? ['tcp' as const] : []),
+    ];
     const listenInfos = protocols.map((protocol) => ({
       protocol,
       ip: settings.listenAddress,

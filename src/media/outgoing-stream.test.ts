@@ -76,7 +76,10 @@ function message(number: number, sizeBytes: number): Uint8Array {
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function setUp(policy: 'queue' | 'drop', maxQueueBytes = 100_000_000): { stream: OutgoingStream; worker: ModelWorker; stuck: number[]; offer(payload: Uint8Array): boolean } {
+function setUp(
+  policy: 'queue' | 'drop',
+  maxQueueBytes = 100_000_000,
+): { stream: OutgoingStream; worker: ModelWorker; stuck: number[]; offer(payload: Uint8Array): boolean } {
   const stuck: number[] = [];
   const worker: ModelWorker = new ModelWorker(() => stream.bufferedAmountLow());
   const stream = new OutgoingStream({
@@ -98,9 +101,24 @@ function setUp(policy: 'queue' | 'drop', maxQueueBytes = 100_000_000): { stream:
 describe('outgoing stream of reliable data', () => {
   it('delivers everything in order and never lets the worker hold more than its share', async () => {
     const step = fc.oneof(
-      { weight: 5, arbitrary: fc.record({ kind: fc.constant('send' as const), amount: fc.oneof(fc.integer({ min: 4, max: 60_000 }), fc.integer({ min: 60_000, max: maxMessageBytes })) }) },
-      { weight: 3, arbitrary: fc.record({ kind: fc.constant('drain' as const), amount: fc.integer({ min: 1, max: 200_000 }) }) },
-      { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('read' as const, 'answer' as const, 'turn' as const), amount: fc.constant(0) }) },
+      {
+        weight: 5,
+        arbitrary: fc.record({
+          kind: fc.constant('send' as const),
+          amount: fc.oneof(fc.integer({ min: 4, max: 60_000 }), fc.integer({ min: 60_000, max: maxMessageBytes })),
+        }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({ kind: fc.constant('drain' as const), amount: fc.integer({ min: 1, max: 200_000 }) }),
+      },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          kind: fc.constantFrom('read' as const, 'answer' as const, 'turn' as const),
+          amount: fc.constant(0),
+        }),
+      },
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 120 }), async (steps) => {
@@ -130,7 +148,10 @@ describe('outgoing stream of reliable data', () => {
           await settled();
           worker.drain(100_000);
         }
-        assert.deepEqual(worker.delivered, Array.from({ length: sent }, (_, index) => index));
+        assert.deepEqual(
+          worker.delivered,
+          Array.from({ length: sent }, (_, index) => index),
+        );
         assert.ok(worker.mostHeldBytes <= lowBufferBytes + maxMessageBytes, `the worker held ${worker.mostHeldBytes}`);
         assert.deepEqual(stream.counters, { queuedBytes: 0, queuedMessages: 0, dropped: 0 });
       }),

@@ -69,7 +69,9 @@ export class OutgoingStream {
     if (this.#state === 'ended') {
       return false;
     }
-    return this.#policy.kind === 'queue' ? this.#admitReliable(payload, this.#policy.maxQueueBytes) : this.#admitLossy(payload);
+    return this.#policy.kind === 'queue'
+      ? this.#admitReliable(payload, this.#policy.maxQueueBytes)
+      : this.#admitLossy(payload);
   }
 
   /** The client has the channel: what was queued for it may go. */

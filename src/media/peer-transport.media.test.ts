@@ -13,7 +13,9 @@ import { opusPacket, opusParameters, vp8Parameters } from './rtp-fixtures.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 const mediaCodecs = routerCodecs(['audio/opus', 'video/VP8']);
-const fingerprints: DtlsFingerprint[] = [{ algorithm: 'sha-256', value: Array.from({ length: 32 }, () => 'AB').join(':') }];
+const fingerprints: DtlsFingerprint[] = [
+  { algorithm: 'sha-256', value: Array.from({ length: 32 }, () => 'AB').join(':') },
+];
 
 function uris(parameters: RtpParameters): string[] {
   return (parameters.headerExtensions ?? []).map((extension) => extension.uri);
@@ -56,7 +58,9 @@ describe('peer transport', () => {
     const transport = await router.createPeerTransport();
     assert.equal(transport.state, 'new');
     await transport.connect({ role: 'client', fingerprints });
-    await assert.rejects(transport.connect({ role: 'client', fingerprints }), { reason: 'transport-already-connected' });
+    await assert.rejects(transport.connect({ role: 'client', fingerprints }), {
+      reason: 'transport-already-connected',
+    });
   });
 
   it('has new credentials after an ICE restart and the same candidates', async () => {
@@ -70,9 +74,19 @@ describe('peer transport', () => {
 
   it('makes video consumers with and without bandwidth estimation', async () => {
     const [publisher, subscriber] = await Promise.all([router.createPeerTransport(), router.createPeerTransport()]);
-    const producer = await publisher.produce({ id: 'TR_V', kind: 'video', rtpParameters: vp8Parameters({ ssrcs: [100, 200, 300] }) });
+    const producer = await publisher.produce({
+      id: 'TR_V',
+      kind: 'video',
+      rtpParameters: vp8Parameters({ ssrcs: [100, 200, 300] }),
+    });
     assert.equal(producer.type, 'simulcast');
-    const measured = await subscriber.consume({ producerId: 'TR_V', mid: '3', paused: true, bwe: true, preferredLayers: { spatial: 1, temporal: 0 } });
+    const measured = await subscriber.consume({
+      producerId: 'TR_V',
+      mid: '3',
+      paused: true,
+      bwe: true,
+      preferredLayers: { spatial: 1, temporal: 0 },
+    });
     const plain = await subscriber.consume({ producerId: 'TR_V', mid: '4', paused: true, bwe: false });
 
     assert.equal(measured.mid, '3');
@@ -109,14 +123,21 @@ describe('peer transport', () => {
     const [publisher, subscriber] = await Promise.all([router.createPeerTransport(), router.createPeerTransport()]);
     await publisher.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 1111 }) });
     const consumer = await subscriber.consume({ producerId: 'TR_A', mid: '1', bwe: true });
-    assert.deepEqual(feedback(consumer.rtpParameters).filter((type) => type === 'nack'), ['nack']);
+    assert.deepEqual(
+      feedback(consumer.rtpParameters).filter((type) => type === 'nack'),
+      ['nack'],
+    );
     assert.equal(consumer.bwe, false);
     await consumer.setPreferredLayers({ spatial: 1 });
   });
 
   it('tells consumers that their producer paused, resumed and went away', async () => {
     const [publisher, subscriber] = await Promise.all([router.createPeerTransport(), router.createPeerTransport()]);
-    const producer = await publisher.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 1111 }) });
+    const producer = await publisher.produce({
+      id: 'TR_A',
+      kind: 'audio',
+      rtpParameters: opusParameters({ ssrc: 1111 }),
+    });
     const consumer = await subscriber.consume({ producerId: 'TR_A', mid: '1', bwe: false });
     const events: string[] = [];
     consumer.on('producerPaused', (paused) => events.push(paused ? 'paused' : 'resumed'));
@@ -130,12 +151,18 @@ describe('peer transport', () => {
     assert.equal(publisher.producers.size, 0);
     await assert.rejects(consumer.resume(), { reason: 'media-closed' });
     await assert.rejects(producer.pause(), { reason: 'media-closed' });
-    await assert.rejects(subscriber.consume({ producerId: 'TR_A', mid: '2', bwe: false }), { reason: 'no-such-producer' });
+    await assert.rejects(subscriber.consume({ producerId: 'TR_A', mid: '2', bwe: false }), {
+      reason: 'no-such-producer',
+    });
   });
 
   it('closes what it carries, once, whoever closes', async () => {
     const [publisher, subscriber] = await Promise.all([router.createPeerTransport(), router.createPeerTransport()]);
-    const producer = await publisher.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 1111 }) });
+    const producer = await publisher.produce({
+      id: 'TR_A',
+      kind: 'audio',
+      rtpParameters: opusParameters({ ssrc: 1111 }),
+    });
     const consumer = await subscriber.consume({ producerId: 'TR_A', mid: '1', bwe: false });
     const data = await publisher.openDataPublisher();
     const events: string[] = [];
@@ -158,10 +185,14 @@ describe('peer transport', () => {
   it('refuses what a client made up without harm to others', async () => {
     const transport = await router.createPeerTransport();
     const broken = { ...opusParameters({ ssrc: 5 }), codecs: [] };
-    await assert.rejects(transport.produce({ id: 'TR_X', kind: 'audio', rtpParameters: broken }), { reason: 'media-engine-refused' });
+    await assert.rejects(transport.produce({ id: 'TR_X', kind: 'audio', rtpParameters: broken }), {
+      reason: 'media-engine-refused',
+    });
     await transport.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 1111 }) });
     const other = await router.createPeerTransport();
-    await assert.rejects(other.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 2222 }) }), { reason: 'media-engine-refused' });
+    await assert.rejects(other.produce({ id: 'TR_A', kind: 'audio', rtpParameters: opusParameters({ ssrc: 2222 }) }), {
+      reason: 'media-engine-refused',
+    });
     await assert.rejects(transport.connect({ role: 'client', fingerprints: [] }), { reason: 'media-engine-refused' });
     await other.produce({ id: 'TR_B', kind: 'audio', rtpParameters: opusParameters({ ssrc: 2222 }) });
   });
@@ -194,7 +225,11 @@ describe('peer transport', () => {
       await Promise.resolve();
       (closeWhat === 'transport' ? transport : own).close();
       for (const outcome of await Promise.allSettled(pending)) {
-        assert.equal(outcome.status === 'rejected' && (outcome.reason as { reason?: string }).reason, 'media-closed', closeWhat);
+        assert.equal(
+          outcome.status === 'rejected' && (outcome.reason as { reason?: string }).reason,
+          'media-closed',
+          closeWhat,
+        );
       }
       own.close();
     }
@@ -240,8 +275,15 @@ describe('peer transport', () => {
         raw.send(opusPacket({ ssrc: 1, sequence, levelDbov: 12 }));
       }
     }
-    const consumer = new MediaConsumer({ consumer: await direct.consume({ producerId: 'TR_A', rtpCapabilities: router.capabilities(false) as never }), bwe: false });
-    const stats = await collectTransportStats({ transport: { getStats: () => Promise.resolve([]) } as never, producers: [producer], consumers: [consumer] });
+    const consumer = new MediaConsumer({
+      consumer: await direct.consume({ producerId: 'TR_A', rtpCapabilities: router.capabilities(false) as never }),
+      bwe: false,
+    });
+    const stats = await collectTransportStats({
+      transport: { getStats: () => Promise.resolve([]) } as never,
+      producers: [producer],
+      consumers: [consumer],
+    });
     assert.equal(stats.producers[0]?.packets, 90);
     assert.equal(stats.producers[0]?.layers[0]?.ssrc, 1);
     assert.equal(stats.consumers[0]?.producerId, 'TR_A');

@@ -2,7 +2,14 @@ import { EventEmitter } from 'node:events';
 import type { types } from 'mediasoup';
 import type { Logger } from '../observe/log.ts';
 import type { TransportState } from '../protocol/leg-messages.ts';
-import type { DtlsFingerprint, DtlsRole, LocalTransport, MediaKind, RtpCapabilities, RtpParameters } from '../sdp/rtp.ts';
+import type {
+  DtlsFingerprint,
+  DtlsRole,
+  LocalTransport,
+  MediaKind,
+  RtpCapabilities,
+  RtpParameters,
+} from '../sdp/rtp.ts';
 import { DataPublisher } from './data-publisher.ts';
 import { DataSubscriber } from './data-subscriber.ts';
 import { alreadyConnected, engineRefused, mediaClosed, noSuchProducer } from './errors.ts';
@@ -66,7 +73,13 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
   #publisher: DataPublisher | undefined;
   #subscriber: DataSubscriber | undefined;
 
-  constructor(options: { transport: types.WebRtcTransport; local: LocalTransport; home: TransportHome; reliableQueueBytes: number; log: Logger }) {
+  constructor(options: {
+    transport: types.WebRtcTransport;
+    local: LocalTransport;
+    home: TransportHome;
+    reliableQueueBytes: number;
+    log: Logger;
+  }) {
     super();
     this.#transport = options.transport;
     this.#local = options.local;
@@ -137,7 +150,10 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
       throw this.#failure('the ICE restart', error);
     });
     this.#assertOpen();
-    this.#local = { ...this.#local, ice: { usernameFragment: ice.usernameFragment, password: ice.password, iceLite: true } };
+    this.#local = {
+      ...this.#local,
+      ice: { usernameFragment: ice.usernameFragment, password: ice.password, iceLite: true },
+    };
   }
 
   async produce(options: ProduceOptions): Promise<MediaProducer> {
@@ -178,7 +194,12 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
         rtpCapabilities: this.#home.capabilities(options.bwe) as types.RtpCapabilities,
         ...(layers === undefined
           ? {}
-          : { preferredLayers: { spatialLayer: layers.spatial, ...(layers.temporal === undefined ? {} : { temporalLayer: layers.temporal }) } }),
+          : {
+              preferredLayers: {
+                spatialLayer: layers.spatial,
+                ...(layers.temporal === undefined ? {} : { temporalLayer: layers.temporal }),
+              },
+            }),
       })
       .catch((error: unknown) => {
         throw this.#failure(`a consumer of ${options.producerId}`, error);
@@ -221,7 +242,11 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
 
   async stats(): Promise<TransportStats> {
     this.#assertOpen();
-    return collectTransportStats({ transport: this.#transport, producers: [...this.#producers.values()], consumers: [...this.#consumers.values()] });
+    return collectTransportStats({
+      transport: this.#transport,
+      producers: [...this.#producers.values()],
+      consumers: [...this.#consumers.values()],
+    });
   }
 
   close(): void {
@@ -300,7 +325,9 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
   }
 
   #failure(what: string, error: unknown): Error {
-    return this.#closeReason === undefined && !this.#transport.closed ? engineRefused(what, error) : mediaClosed('the transport');
+    return this.#closeReason === undefined && !this.#transport.closed
+      ? engineRefused(what, error)
+      : mediaClosed('the transport');
   }
 
   #assertOpen(): void {

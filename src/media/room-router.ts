@@ -43,7 +43,10 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
     this.#withBwe = consumerCapabilities(this.rtpCapabilities, { bandwidthEstimation: true });
     this.#withoutBwe = consumerCapabilities(this.rtpCapabilities, { bandwidthEstimation: false });
     options.observer.on('volumes', (volumes) => {
-      this.emit('levels', volumes.map((entry) => ({ producerId: entry.producer.id, levelDbov: -entry.volume })));
+      this.emit(
+        'levels',
+        volumes.map((entry) => ({ producerId: entry.producer.id, levelDbov: -entry.volume })),
+      );
     });
     options.observer.on('silence', () => this.emit('levels', []));
   }
@@ -156,8 +159,17 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
       throw engineRefused('a transport', new Error('no sha-256 fingerprint'));
     }
     return {
-      ice: { usernameFragment: transport.iceParameters.usernameFragment, password: transport.iceParameters.password, iceLite: true },
-      candidates: localCandidates({ addresses: settings.announcedAddresses, port, udp: settings.enableUdp, tcp: settings.enableTcp }),
+      ice: {
+        usernameFragment: transport.iceParameters.usernameFragment,
+        password: transport.iceParameters.password,
+        iceLite: true,
+      },
+      candidates: localCandidates({
+        addresses: settings.announcedAddresses,
+        port,
+        udp: settings.enableUdp,
+        tcp: settings.enableTcp,
+      }),
       fingerprint,
       sctpPort: transport.sctpParameters?.port ?? 5000,
       maxMessageSize: maxMessageBytes,

@@ -1,12 +1,14 @@
 /** RTP for tests of this folder. */
 import type { RtpParameters } from '../sdp/rtp.ts';
 
-export const audioLevelExtensionId = 10;
+const audioLevelExtensionId = 10;
 
 export function opusParameters(options: { ssrc: number }): RtpParameters {
   return {
     mid: `a${options.ssrc}`,
-    codecs: [{ mimeType: 'audio/opus', payloadType: 111, clockRate: 48_000, channels: 2, rtcpFeedback: [{ type: 'nack' }] }],
+    codecs: [
+      { mimeType: 'audio/opus', payloadType: 111, clockRate: 48_000, channels: 2, rtcpFeedback: [{ type: 'nack' }] },
+    ],
     headerExtensions: [{ uri: 'urn:ietf:params:rtp-hdrext:ssrc-audio-level', id: audioLevelExtensionId }],
     encodings: [{ ssrc: options.ssrc }],
     rtcp: { cname: 'test' },
@@ -22,7 +24,12 @@ export function vp8Parameters(options: { ssrcs: readonly number[] }): RtpParamet
         mimeType: 'video/VP8',
         payloadType: 96,
         clockRate: 90_000,
-        rtcpFeedback: [{ type: 'nack' }, { type: 'nack', parameter: 'pli' }, { type: 'ccm', parameter: 'fir' }, { type: 'transport-cc' }],
+        rtcpFeedback: [
+          { type: 'nack' },
+          { type: 'nack', parameter: 'pli' },
+          { type: 'ccm', parameter: 'fir' },
+          { type: 'transport-cc' },
+        ],
       },
       { mimeType: 'video/rtx', payloadType: 97, clockRate: 90_000, parameters: { apt: 96 } },
     ],

@@ -19,7 +19,12 @@ export type StreamStats = {
 export type ProducerLayerStats = StreamStats & { ssrc: number; rid: string };
 
 /** Sums over all encodings, the worst of them for times; `layers` are low to high. */
-export type ProducerStats = StreamStats & { producerId: string; kind: MediaKind; paused: boolean; layers: ProducerLayerStats[] };
+export type ProducerStats = StreamStats & {
+  producerId: string;
+  kind: MediaKind;
+  paused: boolean;
+  layers: ProducerLayerStats[];
+};
 
 export type ConsumerStats = StreamStats & {
   consumerId: string;
@@ -158,7 +163,9 @@ function clockRateOf(object: MediaProducer | MediaConsumer): number {
 }
 
 function position(encodings: readonly { ssrc?: number; rid?: string }[], layer: { ssrc: number; rid: string }): number {
-  return encodings.findIndex((encoding) => (encoding.rid === undefined ? encoding.ssrc === layer.ssrc : encoding.rid === layer.rid));
+  return encodings.findIndex((encoding) =>
+    encoding.rid === undefined ? encoding.ssrc === layer.ssrc : encoding.rid === layer.rid,
+  );
 }
 
 function sum(values: readonly number[]): number {

@@ -10,7 +10,10 @@ import type { WorkerPool } from './worker-pool.ts';
 
 const mediaCodecs = routerCodecs(['audio/opus', 'video/VP8']);
 
-async function withPool(settings: Parameters<typeof startTestPool>[0], use: (pool: WorkerPool) => Promise<void>): Promise<void> {
+async function withPool(
+  settings: Parameters<typeof startTestPool>[0],
+  use: (pool: WorkerPool) => Promise<void>,
+): Promise<void> {
   const pool = await startTestPool(settings);
   try {
     await use(pool);
@@ -44,7 +47,9 @@ describe('worker pool', () => {
 
   it('says so when the port range is used up', async () => {
     await withPool({ portRangeStart: 51_390, portRangeEnd: 51_390 }, async () => {
-      await assert.rejects(startTestPool({ portRangeStart: 51_390, portRangeEnd: 51_390 }), { reason: 'no-free-media-port' });
+      await assert.rejects(startTestPool({ portRangeStart: 51_390, portRangeEnd: 51_390 }), {
+        reason: 'no-free-media-port',
+      });
     });
   });
 
@@ -54,20 +59,29 @@ describe('worker pool', () => {
       assert.ok(victim !== undefined && other !== undefined);
       const router = await victim.createRouter({ mediaCodecs });
       const [publisher, subscriber] = await Promise.all([router.createPeerTransport(), router.createPeerTransport()]);
-      const producer = await publisher.produce({ id: 'TR_1', kind: 'audio', rtpParameters: opusParameters({ ssrc: 1111 }) });
+      const producer = await publisher.produce({
+        id: 'TR_1',
+        kind: 'audio',
+        rtpParameters: opusParameters({ ssrc: 1111 }),
+      });
       const consumer = await subscriber.consume({ producerId: 'TR_1', mid: '1', bwe: false });
       const data = await subscriber.openDataSubscriber();
       const untouched = await other.createRouter({ mediaCodecs });
       const reasons: string[] = [];
       for (const object of [router, publisher, subscriber, producer, consumer, data]) {
-        (object as { once(name: 'close', listener: (reason: string) => void): void }).once('close', (reason) => reasons.push(reason));
+        (object as { once(name: 'close', listener: (reason: string) => void): void }).once('close', (reason) =>
+          reasons.push(reason),
+        );
       }
 
       const died = once(pool, 'died');
       const restarted = once(pool, 'restarted');
       process.kill(victim.pid, 'SIGKILL');
       assert.deepEqual(await died, [0]);
-      assert.deepEqual(reasons, Array.from({ length: 6 }, () => 'worker-died'));
+      assert.deepEqual(
+        reasons,
+        Array.from({ length: 6 }, () => 'worker-died'),
+      );
       assert.equal(pool.worker(0), undefined);
       assert.deepEqual(pool.workers, [other]);
       await assert.rejects(publisher.restartIce(), { reason: 'media-closed' });
@@ -124,7 +138,12 @@ describe('worker pool', () => {
       assert.ok(usage.rssBytes > 4_000_000 && usage.rssBytes < 200_000_000, `${usage.rssBytes} bytes resident`);
       assert.ok(usage.cpuMs > 0);
       assert.deepEqual(
-        { routers: usage.routers, transports: usage.transports, producers: usage.producers, consumers: usage.consumers },
+        {
+          routers: usage.routers,
+          transports: usage.transports,
+          producers: usage.producers,
+          consumers: usage.consumers,
+        },
         { routers: 1, transports: 1, producers: 1, consumers: 0 },
       );
     });

@@ -32,5 +32,7 @@ export function createLog(options: LogOptions): Logger {
     serializers: { err: stdSerializers.err },
   };
   // Readable lines are written at once, so that they stand in order with what else goes to the terminal.
-  return options.json ? pino(settings) : pino(settings, PinoPretty({ sync: true, singleLine: true, translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' }));
+  return options.json
+    ? pino(settings)
+    : pino(settings, PinoPretty({ sync: true, singleLine: true, translateTime: 'HH:MM:ss.l', ignore: 'pid,hostname' }));
 }

@@ -1,6 +1,7 @@
 /** Serves the metrics to Prometheus on a port of its own, which is never meant for the public. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
+import { metricsListenFailed } from './errors.ts';
 import type { Logger } from './log.ts';
 
 export type MetricsServerOptions = {
@@ -17,7 +18,7 @@ export type MetricsServer = {
   close(): Promise<void>;
 };
 
-/** Resolves when the port listens; rejects when it is taken. */
+/** Resolves when the port listens; rejects with a PlenumError when it cannot be had. */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
   const server = createServer((request, response) => {
     answer(request, response, options.registry).catch((error: unknown) => {
@@ -28,7 +29,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   server.requestTimeout = 10_000;
   server.maxConnections = 100;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (error) => reject(metricsListenFailed(options.bindAddress, options.port, error)));
     server.listen(options.port, options.bindAddress, resolve);
   });
   server.on('error', (error) => options.log.error({ err: error }, 'metrics server failed'));

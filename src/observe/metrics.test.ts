@@ -217,7 +217,7 @@ describe('metrics server', () => {
     assert.equal(post.status, 405);
     await assert.rejects(
       startMetricsServer({ registry: metrics.registry, port: server.port, bindAddress: '127.0.0.1', log }),
-      { code: 'EADDRINUSE' },
+      { reason: 'metrics-listen-failed', message: new RegExp(`port ${server.port}.*in use`) },
     );
     await server.close();
     await server.close();

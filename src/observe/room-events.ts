@@ -52,9 +52,7 @@ export class RoomEvents {
   }
 
   #millisecondsSince(startedAtMs: bigint | undefined): number {
-    return startedAtMs === undefined || startedAtMs === 0n
-      ? 0
-      : Math.max(0, this.#options.now() - Number(startedAtMs));
+    return startedAtMs === undefined || startedAtMs === 0n ? 0 : Math.max(0, this.#options.now() - Number(startedAtMs));
   }
 }
 

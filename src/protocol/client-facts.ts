@@ -78,7 +78,9 @@ function parseCapabilities(list: string): number[] {
   const numbers = new Set<number>();
   for (const name of list.split(',', maxCapabilities)) {
     const key = name.trim();
-    const value = Object.hasOwn(ClientInfo_Capability, key) ? ClientInfo_Capability[key as keyof typeof ClientInfo_Capability] : undefined;
+    const value = Object.hasOwn(ClientInfo_Capability, key)
+      ? ClientInfo_Capability[key as keyof typeof ClientInfo_Capability]
+      : undefined;
     if (typeof value === 'number' && value !== ClientInfo_Capability.CAP_UNUSED) {
       numbers.add(value);
     }

@@ -15,14 +15,32 @@ export const tokenRefusal = {
 
 export const joinRefusal = {
   permissionsDenied: { status: 401, body: 'permissions denied' },
-  singlePeerConnection: { status: 400, body: 'join_request is not served on /rtc: single peer connection is not supported' },
+  singlePeerConnection: {
+    status: 400,
+    body: 'join_request is not served on /rtc: single peer connection is not supported',
+  },
   identityEmpty: { status: 400, body: 'identity cannot be empty' },
-  identityTooLong: (max: number): HttpRefusal => ({ status: 400, body: `participant identity length exceeds limits: max length ${max}` }),
+  identityTooLong: (max: number): HttpRefusal => ({
+    status: 400,
+    body: `participant identity length exceeds limits: max length ${max}`,
+  }),
   noRoomName: { status: 400, body: 'no room name' },
-  roomNameTooLong: (max: number): HttpRefusal => ({ status: 400, body: `room name length exceeds limits: max length ${max}` }),
-  nameTooLong: (max: number): HttpRefusal => ({ status: 400, body: `participant name length exceeds limits: max length ${max}` }),
-  metadataTooLarge: (max: number): HttpRefusal => ({ status: 400, body: `metadata size exceeds limits: max size ${max}` }),
-  attributesTooLarge: (max: number): HttpRefusal => ({ status: 400, body: `attribute size exceeds limits: max size ${max}` }),
+  roomNameTooLong: (max: number): HttpRefusal => ({
+    status: 400,
+    body: `room name length exceeds limits: max length ${max}`,
+  }),
+  nameTooLong: (max: number): HttpRefusal => ({
+    status: 400,
+    body: `participant name length exceeds limits: max length ${max}`,
+  }),
+  metadataTooLarge: (max: number): HttpRefusal => ({
+    status: 400,
+    body: `metadata size exceeds limits: max size ${max}`,
+  }),
+  attributesTooLarge: (max: number): HttpRefusal => ({
+    status: 400,
+    body: `attribute size exceeds limits: max size ${max}`,
+  }),
   attributesMalformed: { status: 400, body: 'attributes is not base64url of a JSON map of strings' },
   /** livekit-client takes a 404 with exactly this text as final, so it is never used while a room may come back. */
   roomMissing: { status: 404, body: 'requested room does not exist' },

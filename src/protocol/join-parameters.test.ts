@@ -81,8 +81,11 @@ function attributes(value: unknown): string {
 
 describe('parseJoin', () => {
   it('reads what livekit-client sends', () => {
-    const userAgent = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.7339.80 Safari/537.36';
-    const join = joinOf('auto_subscribe=1&sdk=js&version=2.23.0&protocol=17&client_protocol=2&adaptive_stream=1', { userAgent });
+    const userAgent =
+      'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.7339.80 Safari/537.36';
+    const join = joinOf('auto_subscribe=1&sdk=js&version=2.23.0&protocol=17&client_protocol=2&adaptive_stream=1', {
+      userAgent,
+    });
     assert.equal(join.roomName, 'hall');
     assert.equal(join.identity, 'alice');
     assert.equal(join.autoSubscribe, true);
@@ -139,14 +142,23 @@ describe('parseJoin', () => {
     assert.equal(refusalOf('', { claims: noJoin }), '401 permissions denied');
     const noRoom = { ...grants, room: '' };
     assert.equal(refusalOf('', { claims: claims({ identity: '', grants: noRoom }) }), '400 identity cannot be empty');
-    assert.match(refusalOf('', { claims: claims({ identity: long, grants: noRoom }) }), /^400 participant identity length exceeds/);
+    assert.match(
+      refusalOf('', { claims: claims({ identity: long, grants: noRoom }) }),
+      /^400 participant identity length exceeds/,
+    );
     assert.equal(refusalOf('', { claims: claims({ grants: noRoom }) }), '400 no room name');
-    assert.match(refusalOf('', { claims: claims({ grants: { ...grants, room: long } }) }), /^400 room name length exceeds/);
+    assert.match(
+      refusalOf('', { claims: claims({ grants: { ...grants, room: long } }) }),
+      /^400 room name length exceeds/,
+    );
     assert.match(refusalOf('', { claims: claims({ name: long }) }), /^400 participant name length exceeds/);
     const mute = claims({ grants: { ...grants, canPublish: false }, metadata: 'x'.repeat(21) });
     assert.equal(refusalOf('publish=cam', { claims: mute }), '401 permissions denied');
     assert.match(refusalOf('', { claims: mute }), /^400 metadata size exceeds/);
-    assert.match(refusalOf('', { claims: claims({ attributes: { k: 'x'.repeat(20) } }) }), /^400 attribute size exceeds/);
+    assert.match(
+      refusalOf('', { claims: claims({ attributes: { k: 'x'.repeat(20) } }) }),
+      /^400 attribute size exceeds/,
+    );
   });
 
   it('turns the legacy publish parameter into a second, publish-only identity', () => {
@@ -176,7 +188,10 @@ describe('parseJoin', () => {
   it('counts bytes, not characters, and takes a limit of 0 as none', () => {
     const metadata = 'ä'.repeat(11);
     assert.match(refusalOf('', { claims: claims({ metadata }) }), /^400 metadata/);
-    joinOf('', { claims: claims({ metadata, attributes: { k: metadata } }), limits: { ...limits, max_metadata_size: 0, max_attributes_size: 0 } });
+    joinOf('', {
+      claims: claims({ metadata, attributes: { k: metadata } }),
+      limits: { ...limits, max_metadata_size: 0, max_attributes_size: 0 },
+    });
   });
 
   it('keeps what a client says about itself short', () => {
@@ -187,7 +202,17 @@ describe('parseJoin', () => {
   });
 
   it('never throws, whatever the query and the User-Agent are', () => {
-    const names = ['sdk', 'protocol', 'attributes', 'capabilities', 'reconnect', 'sid', 'reconnect_reason', 'publish', 'auto_subscribe'];
+    const names = [
+      'sdk',
+      'protocol',
+      'attributes',
+      'capabilities',
+      'reconnect',
+      'sid',
+      'reconnect_reason',
+      'publish',
+      'auto_subscribe',
+    ];
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.constantFrom(...names), fc.string())), fc.string(), (pairs, userAgent) => {
         const result = parseJoin({

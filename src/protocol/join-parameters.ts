@@ -55,7 +55,9 @@ export function parseJoin(source: JoinSource): JoinCheck {
     return refused(attributes.refusal);
   }
   const sizeFault = findSizeFault(claims.metadata, attributes.merged, limits);
-  return sizeFault === undefined ? { ok: true, join: toJoin(source, claims, publisher, attributes.merged) } : refused(sizeFault);
+  return sizeFault === undefined
+    ? { ok: true, join: toJoin(source, claims, publisher, attributes.merged) }
+    : refused(sizeFault);
 }
 
 function findNameFault(claims: AccessClaims, grants: VideoGrants, limits: JoinLimits): HttpRefusal | undefined {
@@ -99,7 +101,11 @@ function parsePublisher(source: JoinSource, identity: string, grants: VideoGrant
 type Attributes = Record<string, string>;
 
 /** Attributes of the query over those of the token; an empty value does not delete. */
-function mergeAttributes(source: JoinSource, tokens: Attributes, grants: VideoGrants): { merged: Attributes } | { refusal: HttpRefusal } {
+function mergeAttributes(
+  source: JoinSource,
+  tokens: Attributes,
+  grants: VideoGrants,
+): { merged: Attributes } | { refusal: HttpRefusal } {
   const encoded = source.query.get('attributes') ?? '';
   const given = encoded === '' ? {} : parseAttributes(encoded);
   if (given === undefined) {
@@ -140,7 +146,12 @@ function findSizeFault(metadata: string, attributes: Attributes, limits: JoinLim
   return undefined;
 }
 
-function toJoin(source: JoinSource, claims: AccessClaims, publisher: Publisher, attributes: Attributes): JoinParameters {
+function toJoin(
+  source: JoinSource,
+  claims: AccessClaims,
+  publisher: Publisher,
+  attributes: Attributes,
+): JoinParameters {
   const { query } = source;
   const join: JoinParameters = {
     roomName: publisher.grants.room,

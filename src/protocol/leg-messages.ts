@@ -100,7 +100,13 @@ export type HostToLeg =
   | { kind: 'clientOffer'; leg: ParticipantSid; id: number; sdp: string }
   /** The client's answer to the leg's subscriber offer; id 0 = unknown, never stale. */
   | { kind: 'clientAnswer'; leg: ParticipantSid; id: number; sdp: string }
-  | { kind: 'clientCandidate'; leg: ParticipantSid; target: 'publisher' | 'subscriber'; candidateInit: string; final: boolean }
+  | {
+      kind: 'clientCandidate';
+      leg: ParticipantSid;
+      target: 'publisher' | 'subscriber';
+      candidateInit: string;
+      final: boolean;
+    }
   /** A client came back with a new socket: answer with `resumed`, then restart ICE of the subscriber by a new offer. */
   | { kind: 'resume'; leg: ParticipantSid }
   /** From `sync_state` after a resume: last reliable sequence that the client has seen of each publisher. */

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { SignalRequest, SignalResponse } from '@livekit/protocol';
 import fc from 'fast-check';
-import { answerPing, decodeSignalRequest, peekSignalRequest, signalRequestFromJson, signalResponseToJson } from './signal.ts';
+import {
+  answerPing,
+  decodeSignalRequest,
+  peekSignalRequest,
+  signalRequestFromJson,
+  signalResponseToJson,
+} from './signal.ts';
 
 type Message = NonNullable<ConstructorParameters<typeof SignalRequest>[0]>['message'];
 
@@ -19,7 +25,10 @@ describe('peekSignalRequest', () => {
     assert.deepEqual(peekSignalRequest(ping), { kind: 'ping' });
     assert.deepEqual(peekSignalRequest(pingReq), { kind: 'pingReq' });
     assert.deepEqual(peekSignalRequest(offer), { kind: 'message', fieldNumber: 1 });
-    assert.deepEqual(peekSignalRequest(request({ case: 'getDataBlobRequest', value: {} })), { kind: 'message', fieldNumber: 23 });
+    assert.deepEqual(peekSignalRequest(request({ case: 'getDataBlobRequest', value: {} })), {
+      kind: 'message',
+      fieldNumber: 23,
+    });
     assert.deepEqual(peekSignalRequest(new Uint8Array()), { kind: 'empty' });
   });
 
@@ -39,7 +48,14 @@ describe('peekSignalRequest', () => {
   });
 
   it('finds garbage', () => {
-    const garbage = [[0x00], [0x07], [0xff], [0x0b], [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], Array<number>(11).fill(0x80)];
+    const garbage = [
+      [0x00],
+      [0x07],
+      [0xff],
+      [0x0b],
+      [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+      Array<number>(11).fill(0x80),
+    ];
     for (const bytes of garbage) {
       assert.deepEqual(peekSignalRequest(Uint8Array.from(bytes)), { kind: 'malformed' }, bytes.join());
     }

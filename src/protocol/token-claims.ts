@@ -104,7 +104,9 @@ function toVideoGrants(video: z.infer<typeof videoSchema>): VideoGrants {
     canSubscribe: video.canSubscribe ?? true,
     canPublishData: video.canPublishData ?? canPublish,
     // A name that is not known becomes UNKNOWN instead of vanishing: an empty list would allow every source.
-    canPublishSources: (video.canPublishSources ?? []).map((name) => enumNumber(TrackSource, name) ?? TrackSource.UNKNOWN),
+    canPublishSources: (video.canPublishSources ?? []).map(
+      (name) => enumNumber(TrackSource, name) ?? TrackSource.UNKNOWN,
+    ),
     canUpdateOwnMetadata: video.canUpdateOwnMetadata ?? false,
     canSubscribeMetrics: video.canSubscribeMetrics ?? false,
     canManageAgentSession: video.canManageAgentSession ?? false,
@@ -138,7 +140,10 @@ function enumName(enumObject: ProtobufEnum, value: number): string {
 }
 
 /** What a token says about a participant; the same facts that `AccessClaims` carries, as they are now. */
-export type ParticipantClaims = Pick<AccessClaims, 'identity' | 'name' | 'metadata' | 'attributes' | 'kind' | 'kindDetails'> & {
+export type ParticipantClaims = Pick<
+  AccessClaims,
+  'identity' | 'name' | 'metadata' | 'attributes' | 'kind' | 'kindDetails'
+> & {
   grants: VideoGrants;
   roomConfiguration?: Uint8Array | undefined;
 };
@@ -156,6 +161,8 @@ export function fromParticipantClaims(participant: ParticipantClaims): Record<st
       ? {}
       : { kindDetails: participant.kindDetails.map((detail) => enumName(ParticipantInfo_KindDetail, detail)) }),
     video: { ...grants, canPublishSources: grants.canPublishSources.map((source) => enumName(TrackSource, source)) },
-    ...(roomConfiguration === undefined ? {} : { roomConfig: RoomConfiguration.fromBinary(roomConfiguration).toJson() }),
+    ...(roomConfiguration === undefined
+      ? {}
+      : { roomConfig: RoomConfiguration.fromBinary(roomConfiguration).toJson() }),
   };
 }

@@ -10,7 +10,10 @@ const nowS = 1_800_000_000;
 const keys: Record<string, string> = { devkey: 'secret', other: 'other-secret' };
 const options = { secretOf: (apiKey: string) => (Object.hasOwn(keys, apiKey) ? keys[apiKey] : undefined), nowS };
 
-function token(claims: Record<string, unknown>, signing: { apiKey?: string; secret?: string; ttlS?: number; nowS?: number } = {}): string {
+function token(
+  claims: Record<string, unknown>,
+  signing: { apiKey?: string; secret?: string; ttlS?: number; nowS?: number } = {},
+): string {
   return signToken(claims, { apiKey: 'devkey', secret: 'secret', nowS, ttlS: 600, ...signing });
 }
 
@@ -70,12 +73,17 @@ describe('verifyToken', () => {
     assert.deepEqual(grants?.canPublishSources, []);
     const silent = claimsOf(token({ sub: 'a', video: { canPublish: false } })).grants;
     assert.equal(silent?.canPublishData, false, 'data follows media when it is not given');
-    assert.equal(claimsOf(token({ sub: 'a', video: { canPublish: false, canPublishData: true } })).grants?.canPublishData, true);
+    assert.equal(
+      claimsOf(token({ sub: 'a', video: { canPublish: false, canPublishData: true } })).grants?.canPublishData,
+      true,
+    );
   });
 
   it('has no grants without a video claim and takes null as not given', () => {
     assert.equal(claimsOf(token({ sub: 'a' })).grants, undefined);
-    const claims = claimsOf(token({ sub: null, jti: 'j', name: null, attributes: null, video: null, roomConfig: null, kind: null }));
+    const claims = claimsOf(
+      token({ sub: null, jti: 'j', name: null, attributes: null, video: null, roomConfig: null, kind: null }),
+    );
     assert.equal(claims.identity, 'j');
     assert.equal(claims.grants, undefined);
     assert.equal(claims.kind, 0);
@@ -87,7 +95,15 @@ describe('verifyToken', () => {
 
   it('refuses what is not a JWT with HS256', () => {
     const payload = { iss: 'devkey', exp: nowS + 60, sub: 'a' };
-    const bad = ['', 'a', 'a.b.c', 'a.b', `${token({})}.x`, forge({ alg: 'none' }, payload), forge({ alg: 'RS256' }, payload)];
+    const bad = [
+      '',
+      'a',
+      'a.b.c',
+      'a.b',
+      `${token({})}.x`,
+      forge({ alg: 'none' }, payload),
+      forge({ alg: 'RS256' }, payload),
+    ];
     bad.push(forge('HS256', payload), forge({ alg: 'HS256' }, []), forge({ alg: 'HS256' }, { ...payload, iss: 7 }));
     bad.push(token({}).slice(0, -10));
     for (const text of bad) {
@@ -102,7 +118,10 @@ describe('verifyToken', () => {
 
   it('refuses a wrong signature and the secret of another key', () => {
     assert.equal(refusalOf(token({}, { secret: 'wrong' })), 'invalid authorization token: signature does not match');
-    assert.equal(refusalOf(token({}, { secret: 'other-secret' })), 'invalid authorization token: signature does not match');
+    assert.equal(
+      refusalOf(token({}, { secret: 'other-secret' })),
+      'invalid authorization token: signature does not match',
+    );
   });
 
   it('widens the validity by 60 s on both ends and demands exp', () => {
@@ -133,7 +152,10 @@ describe('verifyToken', () => {
     for (const claims of hostile) {
       assert.match(refusalOf(token(claims)), /^invalid authorization token: /, JSON.stringify(claims));
     }
-    assert.match(refusalOf(forge({ alg: 'HS256' }, { iss: 'devkey', exp: 'soon' })), /^invalid authorization token: claim exp/);
+    assert.match(
+      refusalOf(forge({ alg: 'HS256' }, { iss: 'devkey', exp: 'soon' })),
+      /^invalid authorization token: claim exp/,
+    );
   });
 
   it('never throws, whatever the text or the signed claims are', () => {
@@ -173,13 +195,21 @@ describe('refreshToken', () => {
         attributes: { a: '1' },
         kind: 'agent',
         kindDetails: ['cloud_agent', 'simulation'],
-        video: { roomJoin: true, room: 'r', canPublishSources: ['camera', 'screen_share_audio'], canSubscribe: false, recorder: true },
+        video: {
+          roomJoin: true,
+          room: 'r',
+          canPublishSources: ['camera', 'screen_share_audio'],
+          canSubscribe: false,
+          recorder: true,
+        },
         roomConfig: { name: 'r', departureTimeout: 9 },
       }),
     );
     assert.ok(original.grants !== undefined);
     const participant = { ...original, grants: original.grants };
-    const refreshed = claimsOf(refreshToken(participant, { apiKey: 'devkey', secret: 'secret', nowS, tokenExpiresAtS: original.expiresAtS }));
+    const refreshed = claimsOf(
+      refreshToken(participant, { apiKey: 'devkey', secret: 'secret', nowS, tokenExpiresAtS: original.expiresAtS }),
+    );
     assert.deepEqual(refreshed, original);
   });
 
@@ -187,7 +217,8 @@ describe('refreshToken', () => {
     const { grants, ...facts } = claimsOf(token({ sub: 'a', video: {} }));
     assert.ok(grants !== undefined);
     const expiry = (tokenExpiresAtS: number) =>
-      claimsOf(refreshToken({ ...facts, grants }, { apiKey: 'devkey', secret: 'secret', nowS, tokenExpiresAtS })).expiresAtS;
+      claimsOf(refreshToken({ ...facts, grants }, { apiKey: 'devkey', secret: 'secret', nowS, tokenExpiresAtS }))
+        .expiresAtS;
     assert.equal(expiry(nowS + 3600), nowS + 3600);
     assert.equal(expiry(nowS - 5000), nowS + 600);
   });

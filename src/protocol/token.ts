@@ -2,7 +2,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { z } from 'zod';
 import { type HttpRefusal, tokenRefusal } from './http-errors.ts';
-import { type AccessClaims, claimsSchema, fromParticipantClaims, type ParticipantClaims, toAccessClaims } from './token-claims.ts';
+import {
+  type AccessClaims,
+  claimsSchema,
+  fromParticipantClaims,
+  type ParticipantClaims,
+  toAccessClaims,
+} from './token-claims.ts';
 
 export type { AccessClaims, ParticipantClaims } from './token-claims.ts';
 
@@ -105,7 +111,9 @@ function splitToken(token: string): TokenParts | undefined {
     return undefined;
   }
   const issuer = field(payloadJson, 'iss');
-  return typeof issuer === 'string' ? { signed: `${header}.${payload}`, signature: signatureBytes, issuer, payload: payloadJson } : undefined;
+  return typeof issuer === 'string'
+    ? { signed: `${header}.${payload}`, signature: signatureBytes, issuer, payload: payloadJson }
+    : undefined;
 }
 
 function sign(signed: string, secret: string): Buffer {

@@ -14,7 +14,7 @@ export type TrackSettings = {
 };
 
 /** Adaptive stream clients start low and ask for more once they know the size of the picture on screen. */
-export function initialQuality(adaptiveStream: boolean): Quality {
+function initialQuality(adaptiveStream: boolean): Quality {
   return adaptiveStream ? 0 : 2;
 }
 

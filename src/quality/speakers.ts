@@ -72,6 +72,11 @@ export class Speakers<Speaker extends string> {
     return changes;
   }
 
+  /** As listeners were told last. */
+  current(speaker: Speaker): Speaking {
+    return this.#voices.get(speaker)?.told ?? silent;
+  }
+
   /** The speaker is gone or muted; true when it counted as speaking and listeners have to be told that it ended. */
   remove(speaker: Speaker): boolean {
     const wasActive = this.#voices.get(speaker)?.told.active ?? false;

@@ -82,7 +82,9 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
-  const legs = stack.adopt(new LegNode({ nodeId, pool, config, log, observer: metrics.legs }), (value) => value.close());
+  const legs = stack.adopt(new LegNode({ nodeId, pool, config, log, observer: metrics.legs }), (value) =>
+    value.close(),
+  );
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
   const host = new RoomHostNode({
     settings: toRoomSettings({ config, nodeId, now: Date.now }),
@@ -92,7 +94,11 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     random: randomSuffix,
     log,
   });
-  metrics.watchCalls(() => ({ rooms: host.stats().rooms, participants: host.stats().participants, carried: legs.carried() }));
+  metrics.watchCalls(() => ({
+    rooms: host.stats().rooms,
+    participants: host.stats().participants,
+    carried: legs.carried(),
+  }));
   directory.attachHost((end) => host.acceptGateway(end));
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>(link);
   legs.addHost(legEnd);
@@ -109,7 +115,13 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   log.info({ port: gateway.port, nodeId, workers: pool.workers.length }, 'node is ready');
 
   const debug: RunningServer['debug'] = {
-    state: () => ({ gateway: gateway.load, host: host.stats(), legs: legs.counts, rooms: host.snapshot(), directoryRooms: directory.size }),
+    state: () => ({
+      gateway: gateway.load,
+      host: host.stats(),
+      legs: legs.counts,
+      rooms: host.snapshot(),
+      directoryRooms: directory.size,
+    }),
     engine: () => engineCounts(pool),
     workerPids: () => pool.workers.map((worker) => worker.pid),
   };
@@ -117,7 +129,13 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   return { port: gateway.port, debug, close: () => (closing ??= stack.disposeAsync()) };
 }
 
-type GatewayParts = { options: StartOptions; directory: MemoryDirectory; client: RoomClient; metrics: Metrics; pool: WorkerPool };
+type GatewayParts = {
+  options: StartOptions;
+  directory: MemoryDirectory;
+  client: RoomClient;
+  metrics: Metrics;
+  pool: WorkerPool;
+};
 
 function createGateway({ options, directory, client, metrics, pool }: GatewayParts): Gateway {
   const { config, log } = options;
@@ -128,7 +146,8 @@ function createGateway({ options, directory, client, metrics, pool }: GatewayPar
     directory,
     connector: directory,
     twirp: createTwirpHandler({ directory, client, limits: config.limit, observer: metrics.twirp, log }),
-    health: () => (pool.workers.length > 0 ? { ready: true } : { ready: false, body: 'Not Ready\nno media worker is running' }),
+    health: () =>
+      pool.workers.length > 0 ? { ready: true } : { ready: false, body: 'Not Ready\nno media worker is running' },
     observer: metrics.gateway,
     verifier: createTokenVerifier(config.keys),
     ...(config.meet.enabled ? { staticDir: path.join(import.meta.dirname, '../../web/meet/dist') } : {}),
@@ -140,7 +159,11 @@ function observeWorkers(pool: WorkerPool, metrics: Metrics): void {
   pool.on('died', () => metrics.workers.workerDied());
   metrics.workers.sampleWith(async () => {
     const usages = await pool.usage();
-    return usages.map((usage) => ({ worker: String(usage.index), cpuSeconds: usage.cpuMs / 1000, residentBytes: usage.rssBytes }));
+    return usages.map((usage) => ({
+      worker: String(usage.index),
+      cpuSeconds: usage.cpuMs / 1000,
+      residentBytes: usage.rssBytes,
+    }));
   });
 }
 
@@ -152,7 +175,12 @@ async function serveMetrics({ config, log, metrics, stack }: MetricsParts): Prom
   }
   addProcessMetrics(metrics.registry);
   const [bindAddress = '127.0.0.1'] = config.bind_addresses;
-  const server = await startMetricsServer({ registry: metrics.registry, port: config.prometheus_port, bindAddress, log });
+  const server = await startMetricsServer({
+    registry: metrics.registry,
+    port: config.prometheus_port,
+    bindAddress,
+    log,
+  });
   stack.defer(() => server.close());
 }
 

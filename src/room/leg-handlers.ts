@@ -6,7 +6,7 @@ import { activate } from './join.ts';
 import { mediaLost, removeParticipant } from './leave.ts';
 import type { Participant } from './participant.ts';
 import { applyPublications } from './publishing.ts';
-import { addQualityReports, observeLevels, tellStreamStates } from './quality-reports.ts';
+import { addQualityReports, observeLevels, tellCurrentSpeaker, tellStreamStates } from './quality-reports.ts';
 import { finishResume } from './resume.ts';
 import type { RoomState } from './room-state.ts';
 import { handleRpcPacket } from './rpc.ts';
@@ -100,7 +100,11 @@ function applySubscription(room: RoomState, subscriber: Participant, actual: Act
       value: new SubscriptionResponse({ trackSid: track.sid, err: SubscriptionError.SE_CODEC_UNSUPPORTED }),
     });
   }
+  const wasBound = subscription.bound;
   subscription.bound = actual.state === 'bound';
+  if (subscription.bound && !wasBound && track.kind === 'audio') {
+    tellCurrentSpeaker(room, subscriber, track.publisher);
+  }
   if (subscription.bound && !subscriber.hidden) {
     tellSubscribed(room, track);
   }

@@ -119,6 +119,22 @@ describe('speakers', () => {
     assert.deepEqual([last?.active, last?.level], [false, 0]);
   });
 
+  it('are told to who begins to hear them in mid-sentence', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const sid = room.publish(alice, { cid: 'mic' });
+    room.leg({ kind: 'levels', roomName: 'lobby', levels: [{ trackSid: sid, levelDbov: 6 }] });
+    room.pass(400);
+    const late = room.enter('late');
+    room.receivedOf(late, 'speakersChanged');
+    room.bind(late, sid);
+    const speakers = room.receivedOf(late, 'speakersChanged')[0]?.speakers;
+    assert.deepEqual(
+      speakers?.map((speaker) => [speaker.sid, speaker.active]),
+      [[alice.sid, true]],
+    );
+  });
+
   it('stop at once when they mute or leave', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');

@@ -85,7 +85,16 @@ export function speakerSilenced(room: RoomState, sid: ParticipantSid): void {
   }
 }
 
-export function tellSpeakers(room: RoomState, changes: { speaker: ParticipantSid; speaking: Speaking }[]): void {
+/** Only changes are told, so who begins to hear somebody in mid-sentence learns of it here. */
+export function tellCurrentSpeaker(room: RoomState, listener: Participant, speaker: Participant): void {
+  const speaking = room.speakers.current(speaker.sid);
+  if (speaking.active && listener.protocol > 2) {
+    const info = new SpeakerInfo({ sid: speaker.sid, ...speaking });
+    room.outbox.sendTo(listener, { case: 'speakersChanged', value: new SpeakersChanged({ speakers: [info] }) });
+  }
+}
+
+function tellSpeakers(room: RoomState, changes: { speaker: ParticipantSid; speaking: Speaking }[]): void {
   const subjects = changes.flatMap(({ speaker, speaking }) => {
     const participant = room.participants.get(speaker);
     return participant === undefined ? [] : [{ participant, info: new SpeakerInfo({ sid: speaker, ...speaking }) }];

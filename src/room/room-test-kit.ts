@@ -57,7 +57,7 @@ export const testSettings: RoomSettings = {
   iceServersOf: (sid) => [{ urls: ['turn:turn.example:3478?transport=udp'], username: sid, credential: 'secret' }],
 };
 
-export const defaultGrants: VideoGrants = {
+const defaultGrants: VideoGrants = {
   roomCreate: false,
   roomList: false,
   roomRecord: false,

@@ -48,7 +48,7 @@ export function unknownTrackTimedOut(room: RoomState, subscriber: Participant, t
   }
 }
 
-export function forgetUnknownWish(room: RoomState, subscriber: Participant, trackSid: string): void {
+function forgetUnknownWish(room: RoomState, subscriber: Participant, trackSid: string): void {
   subscriber.unknownWishes.delete(trackSid);
   room.timers.clear(`wish:${subscriber.sid}:${trackSid}`);
 }
@@ -140,7 +140,7 @@ export function dropSubscriber(room: RoomState, subscriber: Participant): void {
   subscriber.unknownWishes.clear();
 }
 
-export function subscriptionTo(subscriber: Participant, track: Track): Subscription {
+function subscriptionTo(subscriber: Participant, track: Track): Subscription {
   let subscription = subscriber.subscriptions.get(track.sid);
   if (subscription === undefined) {
     subscription = {

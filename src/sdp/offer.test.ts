@@ -77,6 +77,17 @@ describe('formatSubscriberOffer', () => {
     );
   });
 
+  it('rejects a retired section and leaves it out of the bundle', () => {
+    const text = offer([{ ...idle('1'), retired: true }, slot('2')]);
+    assert.ok(text.includes('m=video 0 UDP/TLS/RTP/SAVPF 101 102'));
+    const { bundle, sections } = parseDescription(text);
+    assert.deepEqual(bundle, ['0', 'probator', '2']);
+    assert.deepEqual(
+      sections.map(({ mid, rejected }) => `${mid} ${rejected}`),
+      ['0 false', 'probator false', '1 true', '2 false'],
+    );
+  });
+
   it('describes a track by its consumer: codec, RTX, SSRCs, msid', () => {
     const lines = offer([slot('1')]).split('\r\n');
     const expected = [

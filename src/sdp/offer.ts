@@ -13,6 +13,8 @@ export type SubscriberSlot = {
   rtpParameters: RtpParameters;
   /** What the section carries (the two parts of `a=msid`); absent while it is idle. */
   track?: { streamId: string; trackId: string };
+  /** Offered with port 0: it ends for good, and another section may take its place. */
+  retired?: boolean;
 };
 
 export type SubscriberOffer = {
@@ -48,7 +50,7 @@ export function formatSubscriberOffer(offer: SubscriberOffer): string {
     version: String(offer.version),
     iceLite: true,
     extmapAllowMixed: true,
-    bundle: sections.map((section) => section.mid),
+    bundle: sections.filter((section) => !section.rejected).map((section) => section.mid),
     sections,
   });
 }
@@ -92,6 +94,7 @@ function slotSection(slot: SubscriberSlot): Section {
   const { rtpParameters, track } = slot;
   const section: Section = {
     ...emptySection(slot.mid, slot.kind),
+    rejected: slot.retired ?? false,
     formats: rtpParameters.codecs.map(({ payloadType }) => String(payloadType)),
     direction: track === undefined ? 'inactive' : 'sendonly',
     codecs: rtpParameters.codecs.map(toCodec),

@@ -177,6 +177,16 @@ describe('planPublication of video', () => {
     ]);
   });
 
+  it('states no layers for AV1 without the dependency descriptor, in which alone the worker finds them', () => {
+    const extensions = [{ id: 4, uri: midUri }];
+    const bare = plan(videoSection(['AV1'], { ssrcs: [{ ssrc: 5 }], extensions }), videoWish('av1'));
+    assert.equal(bare.svc, false);
+    assert.deepEqual(bare.rtpParameters.encodings, [{ ssrc: 5 }]);
+    const described = plan(videoSection(['AV1'], { ssrcs: [{ ssrc: 5 }] }), videoWish('av1'));
+    assert.equal(described.svc, true);
+    assert.equal(described.rtpParameters.encodings?.[0]?.scalabilityMode, 'L3T3_KEY');
+  });
+
   it('accepts the dependency descriptor for AV1 alone', () => {
     const uris = (codec: string): string[] =>
       plan(videoSection([codec]), videoWish(codec)).accepted.extensions.map(({ uri }) => uri);

@@ -41,7 +41,7 @@ export type SubscriptionPlan = {
  * Bandwidth estimation costs about 40 % of a forwarded packet, so it runs only where there is something to adapt: with
  * one adaptable video all videos of the connection carry transport-cc (the estimator needs all their packets), else none.
  */
-export function needsTransportCc(view: SubscriptionView): boolean {
+function needsTransportCc(view: SubscriptionView): boolean {
   return view.desired.some((want) => want.kind === 'video' && view.producer(want.producerId)?.adaptable === true);
 }
 

@@ -1,18 +1,20 @@
 /**
- * Which section of the subscriber's description carries which track. Sections keep their order and their mid for ever;
- * a section whose track ended is offered inactive and then serves the next track of its kind.
+ * Which section of the subscriber's description carries which track. Sections keep their order for ever; one whose track
+ * ended is offered inactive and then serves the next track of its kind, or is retired.
  */
 import type { MediaKind } from '../protocol/leg-messages.ts';
 
 /**
  * `taken`: carries a track; `draining`: its track is gone, the client has not agreed to that yet; `free`: may be taken;
- * `dead`: the client rejected the section with port 0, which stops its transceiver for good (JSEP 5.3.1).
+ * `dead`: the section was rejected with port 0, which stops its transceiver for good (JSEP 5.3.1).
  */
 export type SlotPhase = 'taken' | 'draining' | 'free' | 'dead';
 
 export type Slot = { mid: string; kind: MediaKind; phase: SlotPhase; trackSid: string | undefined };
 
 type Entry = Slot & {
+  /** Mid of the dead slot whose place this one took. */
+  replaces?: string;
   /** The client was offered a track in this section since it last agreed to its being inactive. */
   exposed: boolean;
   /** Inactive in the offer that is under way. */
@@ -25,11 +27,17 @@ type Entry = Slot & {
  */
 export class SlotTable {
   readonly #entries: Entry[] = [];
-  readonly #firstMid: number;
+  readonly #retires: boolean;
+  #nextMid: number;
 
-  /** @param firstMid number of the first section's mid; lower ones belong to other sections (`0`: data channels). */
-  constructor(firstMid: number) {
-    this.#firstMid = firstMid;
+  /**
+   * @param options.firstMid number of the first section's mid; lower ones belong to other sections (`0`: data channels).
+   * @param options.retires a section serves one track only: once that ended it is rejected, and the place in the
+   *   description goes to a new section with a mid of its own (RFC 9429 section 5.2.2).
+   */
+  constructor(options: { firstMid: number; retires: boolean }) {
+    this.#nextMid = options.firstMid;
+    this.#retires = options.retires;
   }
 
   /** All slots in the order of their sections. */
@@ -37,7 +45,7 @@ export class SlotTable {
     return this.#entries;
   }
 
-  /** Takes the first free slot of the kind, or appends one. */
+  /** Takes the first free slot of the kind, or the place of a dead one, or appends one. */
   take(kind: MediaKind, trackSid: string): string {
     const free = this.#entries.find((entry) => entry.phase === 'free' && entry.kind === kind);
     if (free !== undefined) {
@@ -45,9 +53,21 @@ export class SlotTable {
       free.trackSid = trackSid;
       return free.mid;
     }
-    const mid = String(this.#firstMid + this.#entries.length);
-    this.#entries.push({ mid, kind, phase: 'taken', trackSid, exposed: false, offeredInactive: false });
+    const mid = String(this.#nextMid++);
+    const entry: Entry = { mid, kind, phase: 'taken', trackSid, exposed: false, offeredInactive: false };
+    const dead = this.#retires ? this.#entries.findIndex(({ phase }) => phase === 'dead') : -1;
+    const former = this.#entries[dead];
+    if (former === undefined) {
+      this.#entries.push(entry);
+    } else {
+      this.#entries[dead] = { ...entry, replaces: former.mid };
+    }
     return mid;
+  }
+
+  /** The mid whose place in the description a section took. */
+  replacedBy(mid: string): string | undefined {
+    return this.#find(mid)?.replaces;
   }
 
   /** The track of this slot ended. */
@@ -81,7 +101,7 @@ export class SlotTable {
   answered(): void {
     for (const entry of this.#entries) {
       if (entry.offeredInactive && entry.phase === 'draining') {
-        entry.phase = 'free';
+        entry.phase = this.#retires ? 'dead' : 'free';
         entry.exposed = false;
       }
       entry.offeredInactive = false;

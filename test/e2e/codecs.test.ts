@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { VideoCodec } from '@livekit/rtc-node';
-import { SubscriptionError, TrackType } from '@livekit/protocol';
+import { AddTrackRequest, SubscriptionError, TrackType } from '@livekit/protocol';
 import { TestBrowser, type BrowserClient, type CameraOptions, type PageWindow } from '../kit/browser.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -22,8 +22,8 @@ const tiny = { width: 160, height: 90, bitrateBps: 40_000, fps: 15 };
 const cameras: Record<string, CameraOptions & { mime: string; layersSent: number }> = {
   vp8: { mime: 'video/VP8', width: 960, height: 540, simulcast: true, layers: [tiny, small], layersSent: 3 },
   h264: { mime: 'video/H264', width: 640, height: 360, codec: 'h264', simulcast: true, layers: [small], layersSent: 2 },
-  vp9: { mime: 'video/VP9', width: 320, height: 180, codec: 'vp9', scalabilityMode: 'L2T3_KEY', layersSent: 1 },
-  av1: { mime: 'video/AV1', width: 320, height: 180, codec: 'av1', scalabilityMode: 'L2T3_KEY', layersSent: 1 },
+  vp9: { mime: 'video/VP9', width: 512, height: 288, codec: 'vp9', scalabilityMode: 'L2T3_KEY', layersSent: 1 },
+  av1: { mime: 'video/AV1', width: 512, height: 288, codec: 'av1', scalabilityMode: 'L2T3_KEY', layersSent: 1 },
 };
 
 const nativeCodecs: [VideoCodec, string][] = [
@@ -84,13 +84,12 @@ describe('codecs', () => {
         assert.ok(subscribed);
         const seen = native.watchVideo(subscribed);
         await until(() =>
-          seen.frames > 10 && seen.luma > 20 && seen.width === camera.width ? '' : `rtc-node sees ${JSON.stringify(seen)}`,
+          seen.frames > 10 && seen.luma > 20 && seen.width === camera.width
+            ? ''
+            : `rtc-node sees ${JSON.stringify(seen)}`,
         );
         assert.equal((await publisher.encodings(sid)).length, layersSent);
-        await publisher.evaluate(async (old) => {
-          const track = window.kit.localPublication(old)?.track;
-          if (track) await window.room.localParticipant.unpublishTrack(track);
-        }, sid);
+        await publisher.unpublish(sid);
         await until(() => (native.subscribed.has(sid) ? 'rtc-node still has the track' : ''));
       });
     }
@@ -111,14 +110,15 @@ describe('codecs', () => {
         await watcher.waitForSound(sid);
         const info = await watcher.evaluate((wanted) => {
           const { trackInfo } = window.kit.findPublication(wanted) ?? {};
-          return { disableRed: trackInfo?.disableRed, disableDtx: trackInfo?.disableDtx, mimeType: trackInfo?.mimeType };
+          return {
+            disableRed: trackInfo?.disableRed,
+            disableDtx: trackInfo?.disableDtx,
+            mimeType: trackInfo?.mimeType,
+          };
         }, sid);
         // RED is not negotiated; both travel as opus.
         assert.deepEqual(info, { disableRed: !red, disableDtx: red, mimeType: 'audio/opus' });
-        await publisher.evaluate(async (old) => {
-          const track = window.kit.localPublication(old)?.track;
-          if (track) await window.room.localParticipant.unpublishTrack(track);
-        }, sid);
+        await publisher.unpublish(sid);
       }
     });
   });
@@ -178,7 +178,7 @@ describe('codecs', () => {
     const light = await LightClient.join({ url: node.url, token, endpoint });
     light.send({
       case: 'addTrack',
-      value: new (await import('@livekit/protocol')).AddTrackRequest({
+      value: new AddTrackRequest({
         cid: 'camera',
         type: TrackType.VIDEO,
         simulcastCodecs: [{ codec: 'theora', cid: 'camera' }],

@@ -37,11 +37,7 @@ describe('data under pressure', () => {
     await node?.close();
   });
 
-  async function join(
-    room: string,
-    identity: string,
-    options: Partial<LightClientOptions> = {},
-  ): Promise<LightClient> {
+  async function join(room: string, identity: string, options: Partial<LightClientOptions> = {}): Promise<LightClient> {
     return LightClient.join({
       url: node.url,
       token: await joinToken({ room, identity }),
@@ -181,4 +177,3 @@ describe('data under pressure', () => {
 function numberOf(packet: DataPacket): number {
   return packet.value.case === 'user' ? Buffer.from(packet.value.value.payload).readUInt32BE() : Number.NaN;
 }
-

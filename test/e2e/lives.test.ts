@@ -14,12 +14,16 @@ import { until } from '../kit/until.ts';
 
 const lives = { light: 1000, warmUp: 100, parallel: 8, rtcNode: 50 };
 
+/** For all of them together, warm-up left out. */
+const budgetMs = 120_000;
+
 type Memory = { heapBytes: number; nodeBytes: number; workerBytes: number };
 
 describe('rooms that come and go', () => {
   let node: InProcessNode;
   let endpoint: LightEndpoint;
   let collectGarbage: () => void;
+  let spentMs = 0;
 
   before(async () => {
     setFlagsFromString('--expose-gc');
@@ -42,7 +46,8 @@ describe('rooms that come and go', () => {
       await inParallel(100, async (index) => lightLife(`life-${done + index}`));
       samples.push(await memory());
     }
-    t.diagnostic(`${lives.light} lives took ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+    spentMs += performance.now() - startMs;
+    t.diagnostic(`${lives.light} lives took ${(spentMs / 1000).toFixed(1)} s`);
     await assertSame(before);
     reportGrowth(t, samples);
   });
@@ -51,9 +56,11 @@ describe('rooms that come and go', () => {
     await rtcNodeLife('warm');
     const before = await footprint();
     const startMs = performance.now();
-    await inParallel(lives.rtcNode, async (index) => rtcNodeLife(`rtc-${index}`), 4);
-    t.diagnostic(`${lives.rtcNode} lives took ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
+    await inParallel(lives.rtcNode, async (index) => rtcNodeLife(`rtc-${index}`), 1); // More at a time are no faster: libwebrtc's threads are the limit.
+    spentMs += performance.now() - startMs;
+    t.diagnostic(`with ${lives.rtcNode} more lives ${(spentMs / 1000).toFixed(1)} s`);
     await assertSame(before);
+    assert.ok(spentMs < budgetMs, `all lives took ${spentMs} ms`);
   });
 
   /** A publisher of audio and video, a subscriber that receives both, data in both directions, and both leave. */
@@ -92,7 +99,10 @@ describe('rooms that come and go', () => {
   async function footprint(): Promise<Record<string, unknown>> {
     const { gateway, host, legs, rooms, directoryRooms } = node.debug.state();
     const resources: Record<string, number> = {};
-    for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
+    for (const kind of process.getActiveResourcesInfo()) {
+      // Something that runs in this very turn is not left behind.
+      if (kind !== 'Immediate') resources[kind] = (resources[kind] ?? 0) + 1;
+    }
     return {
       gateway,
       host,

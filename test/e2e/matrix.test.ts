@@ -23,12 +23,6 @@ const scenarios: Record<string, Scenario> = {
     await Promise.all([sender.waitForSubscriber(video), sender.waitForSubscriber(audio)]);
   },
 
-  'a speaker is named': async (sender, receiver) => {
-    await until(async () =>
-      (await receiver.speakers()).includes(sender.identity) ? '' : `${sender.identity} never counted as speaking`,
-    );
-  },
-
   'mute silences a track and unmute brings it back': async (sender, receiver) => {
     const [audio, video] = await sids(sender);
     for (const sid of [audio, video]) await sender.setMuted(sid, true);
@@ -37,6 +31,12 @@ const scenarios: Record<string, Scenario> = {
     for (const sid of [audio, video]) await sender.setMuted(sid, false);
     await seen(receiver, sender, ({ tracks }) => tracks.every(({ muted }) => !muted));
     await Promise.all([receiver.waitForPicture(video), receiver.waitForSound(audio)]);
+  },
+
+  'who speaks (again) is named': async (sender, receiver) => {
+    await until(async () =>
+      (await receiver.speakers()).includes(sender.identity) ? '' : `${sender.identity} never counted as speaking`,
+    );
   },
 
   'reliable and lossy data arrive with their topic and sender, at those who are meant': async (sender, receiver) => {
@@ -71,7 +71,10 @@ const scenarios: Record<string, Scenario> = {
     const [first, second, third] = await receiver.streams();
     assert.deepEqual([first?.text, first?.attributes['colour'], first?.from], [short, 'blue', sender.identity]);
     assert.ok(second?.text === long, `${second?.sizeBytes} bytes of text`);
-    assert.deepEqual([third?.kind, third?.name, third?.sizeBytes, third?.text], ['bytes', 'numbers.bin', bytes.length, sha256(bytes)]);
+    assert.deepEqual(
+      [third?.kind, third?.name, third?.sizeBytes, third?.text],
+      ['bytes', 'numbers.bin', bytes.length, sha256(bytes)],
+    );
   },
 
   'RPC answers, fails as the other end says, and knows what is not there': async (sender, receiver) => {
@@ -96,10 +99,16 @@ const scenarios: Record<string, Scenario> = {
 
   'a subscriber lets go of a track and takes it again': async (sender, receiver) => {
     const [audio, video] = await sids(sender);
-    await receiver.setSubscribed(sender.identity, video, false);
-    await seen(receiver, sender, ({ tracks }) => tracks.every(({ sid, subscribed }) => subscribed === (sid === audio)));
-    await receiver.setSubscribed(sender.identity, video, true);
-    await Promise.all([receiver.waitForPicture(video), receiver.waitForSound(audio)]);
+    // Twice, since a client may know the section of the first time from before.
+    for (let round = 0; round < 2; round += 1) {
+      await receiver.setSubscribed(sender.identity, video, false);
+      await seen(receiver, sender, ({ tracks }) =>
+        tracks.every(({ sid, subscribed }) => subscribed === (sid === audio)),
+      );
+      await receiver.waitForStill(video);
+      await receiver.setSubscribed(sender.identity, video, true);
+      await Promise.all([receiver.waitForPicture(video), receiver.waitForSound(audio)]);
+    }
   },
 
   'a subscriber changes its mind faster than it can be served': async (sender, receiver) => {
@@ -137,9 +146,20 @@ const scenarios: Record<string, Scenario> = {
   'who leaves is gone': async (sender, receiver) => {
     await sender.close();
     await until(async () =>
-      (await receiver.others()).length === 0 ? '' : `${receiver.identity} still sees ${(await receiver.others()).join()}`,
+      (await receiver.others()).length === 0
+        ? ''
+        : `${receiver.identity} still sees ${(await receiver.others()).join()}`,
     );
   },
+};
+
+/** What a kind of receiver cannot do, and why. */
+const skips: Record<Client, Record<string, string>> = {
+  'rtc-node': {
+    'a subscriber changes its mind faster than it can be served':
+      'rtc-node 1.1.0 sends wishes that follow each other at once in any order',
+  },
+  browser: {},
 };
 
 /** Sids of the sound and the picture that a peer publishes, by LiveKit's kind letter. */
@@ -202,7 +222,9 @@ describe('a call', () => {
         await receiver?.close();
       });
 
-      for (const [name, scenario] of Object.entries(scenarios)) it(name, () => scenario(sender, receiver));
+      for (const [name, scenario] of Object.entries(scenarios)) {
+        it(name, { skip: skips[to][name] ?? false }, () => scenario(sender, receiver));
+      }
     });
   }
 });

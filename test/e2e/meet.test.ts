@@ -97,7 +97,15 @@ describe('meeting page', () => {
     await phone.say('x'.repeat(300));
     assert.deepEqual(await phone.flaws(), []);
     await phone.press('Close the chat');
-    for (const name of ['Microphone', 'Choose a microphone', 'Camera', 'Choose a camera', 'Share screen', 'Chat', 'Leave']) {
+    for (const name of [
+      'Microphone',
+      'Choose a microphone',
+      'Camera',
+      'Choose a camera',
+      'Share screen',
+      'Chat',
+      'Leave',
+    ]) {
       const box = await phone.page.getByRole('button', { name, exact: true }).boundingBox();
       assert.ok(box && box.x >= 0 && box.x + box.width <= 390 && box.height >= 40, `${name}: ${JSON.stringify(box)}`);
     }
@@ -142,7 +150,11 @@ describe('meeting page', () => {
     await page.join(address('%20'), 'Ana');
     assert.equal(await page.notice(), 'Please enter a room name.');
     const badLink = /This invitation link is not valid/;
-    const foreign = await joinToken({ room: 'errors', identity: 'x', key: { apiKey: devKey.apiKey, apiSecret: 'wrong' } });
+    const foreign = await joinToken({
+      room: 'errors',
+      identity: 'x',
+      key: { apiKey: devKey.apiKey, apiSecret: 'wrong' },
+    });
     for (const token of ['nonsense', foreign, await joinToken({ room: 'errors', identity: 'x', ttlS: -600 })]) {
       await page.join(`http://localhost:${node.port}/meet/?token=${token}`);
       assert.match(await page.notice(), badLink);

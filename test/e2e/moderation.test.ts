@@ -5,6 +5,7 @@ import { RoomServiceClient, TrackSource } from 'livekit-server-sdk';
 import { BrowserPeer } from '../kit/browser-peer.ts';
 import { TestBrowser } from '../kit/browser.ts';
 import { freePort } from '../kit/free-ports.ts';
+import { Scrape } from '../kit/metrics.ts';
 import { startNode, type InProcessNode } from '../kit/node.ts';
 import type { Peer, PeerJoinOptions, PeerView } from '../kit/peer.ts';
 import { disposeRtcNode } from '../kit/rtc-node.ts';
@@ -42,8 +43,8 @@ describe('a moderator', () => {
 
   /** Data packets that the server kept back because their sender may not send. */
   async function dropped(): Promise<number> {
-    const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-    return Number(/^plenum_data_packets_dropped_total\{.*reason="not-allowed".*\} (\d+)$/m.exec(metrics)?.[1] ?? 0);
+    const metrics = await Scrape.of(metricsPort);
+    return metrics.sum('plenum_data_packets_dropped_total', { reason: 'not-allowed' });
   }
 
   async function seen(watcher: Peer, identity: string, match: (view: PeerView) => boolean): Promise<PeerView> {
@@ -148,7 +149,9 @@ describe('a moderator', () => {
         await spy.waitForPicture(video);
         await spy.sendData('boo', { reliable: true, topic: 'spy' });
         await until(async () =>
-          (await watcher.packets()).some(({ topic, from }) => topic === 'spy' && from === '') ? '' : 'no data of the spy',
+          (await watcher.packets()).some(({ topic, from }) => topic === 'spy' && from === '')
+            ? ''
+            : 'no data of the spy',
         );
         assert.deepEqual([await guest.others(), await watcher.others()], [['watcher'], [identity]]);
         await spy.close();

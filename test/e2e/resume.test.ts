@@ -183,7 +183,12 @@ describe('a client whose signal socket is cut', () => {
       assert.equal(stats.lost, 0);
       assert.ok(stats.maxGapMs < Math.max(100, baseline * 2), `gap of ${stats.maxGapMs} ms, of ${baseline} ms before`);
       const expected = Array.from({ length: 60 }, (_, index) => `n${index + 1}`);
-      await until(async () => missing(expected, (await alice.packets()).map((packet) => packet.text)));
+      await until(async () =>
+        missing(
+          expected,
+          (await alice.packets()).map((packet) => packet.text),
+        ),
+      );
       await until(() => missing(expected, bob.packets.map(textOf).slice(1)));
       await alice.close();
       await bob.leave();
@@ -285,4 +290,3 @@ function missing(expected: string[], received: string[]): string {
 async function leaveAll(...clients: LightClient[]): Promise<void> {
   await Promise.all(clients.map((client) => client.leave()));
 }
-

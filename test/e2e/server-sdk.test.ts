@@ -10,7 +10,7 @@ import {
   type WebhookEvent,
 } from '@livekit/protocol';
 import { RoomEvent, RpcError } from '@livekit/rtc-node';
-import { AccessToken, RoomServiceClient, TwirpError } from 'livekit-server-sdk';
+import { AccessToken, RoomServiceClient, type TwirpError } from 'livekit-server-sdk';
 import { freePort } from '../kit/free-ports.ts';
 import { LightClient, type LightClientOptions } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -35,7 +35,11 @@ describe('livekit-server-sdk', () => {
     hooks = await WebhookTarget.start();
     metricsPort = await freePort();
     node = await startNode({
-      config: { prometheus_port: metricsPort, webhook: { api_key: devKey.apiKey, urls: [hooks.url] }, room: { departure_timeout: 1 } },
+      config: {
+        prometheus_port: metricsPort,
+        webhook: { api_key: devKey.apiKey, urls: [hooks.url] },
+        room: { departure_timeout: 1 },
+      },
     });
     endpoint = await LightEndpoint.start();
     rooms = new RoomServiceClient(node.wsUrl, devKey.apiKey, devKey.apiSecret);
@@ -53,7 +57,12 @@ describe('livekit-server-sdk', () => {
     identity: string,
     options: Partial<LightClientOptions> & Partial<TokenOptions> = {},
   ): Promise<LightClient> {
-    return LightClient.join({ url: node.url, token: await joinToken({ room, identity, ...options }), endpoint, ...options });
+    return LightClient.join({
+      url: node.url,
+      token: await joinToken({ room, identity, ...options }),
+      endpoint,
+      ...options,
+    });
   }
 
   /** A call that must fail, with what the SDK makes of it. */
@@ -173,7 +182,11 @@ describe('livekit-server-sdk', () => {
     assert.ok(changes.length > 0);
 
     // The older form of the same call, which many applications use.
-    await rooms.updateParticipant('people', 'ana', undefined, { canPublish: false, canSubscribe: true, canPublishData: true });
+    await rooms.updateParticipant('people', 'ana', undefined, {
+      canPublish: false,
+      canSubscribe: true,
+      canPublishData: true,
+    });
     for (const trackSid of ana.publishedTrackSids) {
       await ana.waitForMessage((message) => message.case === 'trackUnpublished' && message.value.trackSid === trackSid);
     }
@@ -192,7 +205,9 @@ describe('livekit-server-sdk', () => {
 
     const muted = await rooms.mutePublishedTrack('people', 'ana', trackSid, true);
     assert.deepEqual([muted.sid, muted.muted], [trackSid, true]);
-    await ana.waitForMessage((message) => message.case === 'mute' && message.value.sid === trackSid && message.value.muted);
+    await ana.waitForMessage(
+      (message) => message.case === 'mute' && message.value.sid === trackSid && message.value.muted,
+    );
     await until(() =>
       bob.room.remoteParticipants.get('ana')?.trackPublications.get(trackSid)?.muted === true ? '' : 'not muted at bob',
     );
@@ -229,7 +244,9 @@ describe('livekit-server-sdk', () => {
     });
 
     await rooms.sendData('data', bytes('all'), DataPacket_Kind.RELIABLE, { topic: 'news' });
-    const packet = await light.waitForPacket(({ value }) => value.case === 'user' && text(value.value.payload) === 'all');
+    const packet = await light.waitForPacket(
+      ({ value }) => value.case === 'user' && text(value.value.payload) === 'all',
+    );
     assert.ok(packet.value.case === 'user');
     assert.deepEqual(
       [packet.kind, packet.value.value.topic, packet.participantSid, packet.participantIdentity],
@@ -238,12 +255,18 @@ describe('livekit-server-sdk', () => {
     await until(() => (atReal.includes('news:all:server') ? '' : `real got ${atReal.join()}`));
 
     await rooms.sendData('data', bytes('lossy'), DataPacket_Kind.LOSSY, {});
-    const lossy = await light.waitForPacket(({ value }) => value.case === 'user' && text(value.value.payload) === 'lossy');
+    const lossy = await light.waitForPacket(
+      ({ value }) => value.case === 'user' && text(value.value.payload) === 'lossy',
+    );
     assert.equal(lossy.kind, DataPacket_Kind.LOSSY);
 
-    await rooms.sendData('data', bytes('by identity'), DataPacket_Kind.RELIABLE, { destinationIdentities: ['light', 'nobody'] });
+    await rooms.sendData('data', bytes('by identity'), DataPacket_Kind.RELIABLE, {
+      destinationIdentities: ['light', 'nobody'],
+    });
     await rooms.sendData('data', bytes('by sid'), DataPacket_Kind.RELIABLE, [light.sid]);
-    await rooms.sendData('data', bytes('to strangers'), DataPacket_Kind.RELIABLE, { destinationIdentities: ['nobody'] });
+    await rooms.sendData('data', bytes('to strangers'), DataPacket_Kind.RELIABLE, {
+      destinationIdentities: ['nobody'],
+    });
     await rooms.sendData('data', bytes('to real'), DataPacket_Kind.RELIABLE, { destinationIdentities: ['real'] });
     await light.waitForPacket(({ value }) => value.case === 'user' && text(value.value.payload) === 'by sid');
     await until(() => (atReal.includes(':to real:server') ? '' : `real got ${atReal.join()}`));
@@ -251,7 +274,9 @@ describe('livekit-server-sdk', () => {
     assert.deepEqual(toLight, ['all', 'lossy', 'by identity', 'by sid']);
     assert.ok(!atReal.some((entry) => entry.includes('by ') || entry.includes('strangers')));
 
-    real.local.registerRpcMethod('greet', ({ payload, callerIdentity }) => Promise.resolve(`hello ${payload} ${callerIdentity}`));
+    real.local.registerRpcMethod('greet', ({ payload, callerIdentity }) =>
+      Promise.resolve(`hello ${payload} ${callerIdentity}`),
+    );
     real.local.registerRpcMethod('fail', () => Promise.reject(new RpcError(4711, 'no way', 'details')));
     const answer = await performRpc({ destinationIdentity: 'real', method: 'greet', payload: 'you' });
     assert.deepEqual([answer.status, answer.body['payload']], [200, 'hello you ']);
@@ -361,7 +386,9 @@ describe('livekit-server-sdk', () => {
     const finished = await hooks.waitFor('hooked', 'room_finished');
 
     const events = hooks.ofRoom('hooked');
-    const told = events.map(({ event, participant, track }) => `${event} ${participant?.identity ?? ''}${track ? ' track' : ''}`.trim());
+    const told = events.map(({ event, participant, track }) =>
+      `${event} ${participant?.identity ?? ''}${track ? ' track' : ''}`.trim(),
+    );
     assert.deepEqual(told, [
       'room_started',
       'participant_joined ana',

@@ -105,6 +105,11 @@
       (publication) => publication.trackSid === trackSid,
     );
 
+  async function unpublish(trackSid) {
+    const track = localPublication(trackSid)?.track;
+    if (track) await window.room.localParticipant.unpublishTrack(track);
+  }
+
   /** What the sender of a published video does with each of its encodings. */
   function encodings(trackSid) {
     const sender = localPublication(trackSid)?.track?.sender;
@@ -120,18 +125,27 @@
 
   /** Keeps what arrives as text or byte stream of a topic in `window.streams`; of bytes, their SHA-256. */
   function receiveStreams(topic) {
-    const keep = (kind, reader, from, text, sizeBytes) => {
+    const keep = (kind, reader, from, content) => {
       const { name = '', attributes = {} } = reader.info;
-      window.streams.push({ kind, topic, from: from.identity, name, attributes: { ...attributes }, text, sizeBytes });
+      window.streams.push({ kind, topic, from: from.identity, name, attributes: { ...attributes }, ...content });
     };
     window.room.registerTextStreamHandler(topic, async (reader, from) => {
       const text = await reader.readAll();
-      keep('text', reader, from, text, new TextEncoder().encode(text).length);
+      keep('text', reader, from, { text, sizeBytes: new TextEncoder().encode(text).length });
     });
     window.room.registerByteStreamHandler(topic, async (reader, from) => {
       const bytes = await new Blob(await reader.readAll()).arrayBuffer();
-      keep('bytes', reader, from, toHex(await crypto.subtle.digest('SHA-256', bytes)), bytes.byteLength);
+      const text = toHex(await crypto.subtle.digest('SHA-256', bytes));
+      keep('bytes', reader, from, { text, sizeBytes: bytes.byteLength });
     });
+  }
+
+  /** What adaptive stream goes by: the size of the element on the page, and whether it is there at all. */
+  function resizeElement(trackSid, width, height) {
+    const { style } = document.getElementById(trackSid);
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+    style.display = width === 0 ? 'none' : 'block';
   }
 
   function visibleShare(video) {
@@ -197,10 +211,12 @@
     publishMicrophone,
     publishTone,
     publishScreen,
+    unpublish,
     localPublication,
     findPublication,
     encodings,
     receiveStreams,
+    resizeElement,
     lookAt,
     audioPeak,
   };

@@ -46,10 +46,7 @@ export class BrowserPeer implements Peer {
   }
 
   async unpublish(trackSid: string): Promise<void> {
-    await this.page.evaluate(async (sid) => {
-      const track = window.kit.localPublication(sid)?.track;
-      if (track) await window.room.localParticipant.unpublishTrack(track);
-    }, trackSid);
+    await this.page.unpublish(trackSid);
   }
 
   async published(): Promise<string[]> {
@@ -131,7 +128,10 @@ export class BrowserPeer implements Peer {
   }
 
   async speakers(): Promise<string[]> {
-    return this.page.evaluate(() => [...window.speakers], undefined);
+    return this.page.evaluate(
+      () => [...window.speakers, ...window.room.activeSpeakers.map(({ identity }) => identity)],
+      undefined,
+    );
   }
 
   async rated(): Promise<string[]> {

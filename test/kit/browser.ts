@@ -70,10 +70,12 @@ export type PageWindow = {
     publishMicrophone(options?: LiveKit.TrackPublishOptions): Promise<string>;
     publishTone(): Promise<string>;
     publishScreen(): Promise<string>;
+    unpublish(trackSid: string): Promise<void>;
     localPublication(trackSid: string): LiveKit.LocalTrackPublication | undefined;
     findPublication(trackSid: string): LiveKit.RemoteTrackPublication | undefined;
     encodings(trackSid: string): SentEncoding[];
     receiveStreams(topic: string): void;
+    resizeElement(trackSid: string, width: number, height: number): void;
     lookAt(trackSid: string): Promise<VideoLook | undefined>;
     audioPeak(trackSid: string, windowMs: number, enough?: number): Promise<number>;
   };
@@ -237,15 +239,20 @@ export class BrowserClient {
 
   /** Loudest sample of a subscribed audio track within the next `windowMs`, or the first one above `enough`, 0–1. */
   async audioPeak(trackSid: string, windowMs = 1200, enough = 1): Promise<number> {
-    return this.page.evaluate(
-      async ([sid, lengthMs, stopAt]) => window.kit.audioPeak(sid, lengthMs, stopAt),
-      [trackSid, windowMs, enough] as const,
-    );
+    return this.page.evaluate(async ([sid, lengthMs, stopAt]) => window.kit.audioPeak(sid, lengthMs, stopAt), [
+      trackSid,
+      windowMs,
+      enough,
+    ] as const);
   }
 
   /** Publishes Chromium's fake screen. @returns track sid */
   async publishScreen(): Promise<string> {
     return this.page.evaluate(async () => window.kit.publishScreen());
+  }
+
+  async unpublish(trackSid: string): Promise<void> {
+    await this.page.evaluate(async (sid) => window.kit.unpublish(sid), trackSid);
   }
 
   /** What the sender of a published video does with each of its encodings. */

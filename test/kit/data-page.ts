@@ -120,7 +120,12 @@ export class DataPage {
   channels(peer: string): Promise<Record<string, { state: string; id: number | null; ordered: boolean }>> {
     return this.#page.evaluate((name) => {
       const entries = (globalThis as unknown as PageWindow).peers.get(name)?.channels ?? new Map<string, PageChannel>();
-      return Object.fromEntries([...entries].map(([label, { channel }]) => [label, { state: channel.readyState, id: channel.id, ordered: channel.ordered }]));
+      return Object.fromEntries(
+        [...entries].map(([label, { channel }]) => [
+          label,
+          { state: channel.readyState, id: channel.id, ordered: channel.ordered },
+        ]),
+      );
     }, peer);
   }
 
@@ -137,7 +142,8 @@ export class DataPage {
 
   receivedCount(peer: string, label: string): Promise<number> {
     return this.#page.evaluate(
-      ([name, channelLabel]) => (globalThis as unknown as PageWindow).peers.get(name)?.channels.get(channelLabel)?.numbers.length ?? 0,
+      ([name, channelLabel]) =>
+        (globalThis as unknown as PageWindow).peers.get(name)?.channels.get(channelLabel)?.numbers.length ?? 0,
       [peer, label] as const,
     );
   }

@@ -213,6 +213,11 @@ export class LightClient {
     this.#signal?.send(message);
   }
 
+  /** Sends a frame as it is: what no client would send. */
+  sendFrame(frame: Uint8Array | string): void {
+    this.#signal?.sendFrame(frame);
+  }
+
   /** Waits until the track is offered and `contiguousMs` of it (and a key frame, for video) have come without a gap. */
   async waitForTrack(trackSid: string, options: WatchOptions = {}): Promise<StreamStats> {
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs;

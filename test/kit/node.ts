@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { configSchema, type Config } from '../../src/config/options.ts';
-import type { RunningServer } from '../../src/roles/all.ts';
+import type { RunningServer, StartOptions } from '../../src/roles/all.ts';
 import { freePort, freePortRange } from './free-ports.ts';
 import { findWorker } from './light/build.ts';
 import { LogRecord } from './log-record.ts';
@@ -36,6 +36,11 @@ export type TestNode = {
   close(): Promise<void>;
 };
 
+export type InProcessNodeOptions = NodeOptions & {
+  /** Applied to every message between gateway, host and legs. */
+  transfer?: StartOptions['transfer'];
+};
+
 export type InProcessNode = TestNode & { config: Config; debug: RunningServer['debug'] };
 
 export type ProcessNode = TestNode & {
@@ -47,13 +52,13 @@ export type ProcessNode = TestNode & {
 };
 
 /** The server's composition root, inside this process: quick, and open to inspection through `debug`. */
-export async function startNode(options: NodeOptions = {}): Promise<InProcessNode> {
+export async function startNode(options: InProcessNodeOptions = {}): Promise<InProcessNode> {
   await provideWorker();
   const config = configSchema.parse(await testConfig(0, options.config));
   const log = new LogRecord();
   // mediasoup looks for its worker while it is being loaded, so it is loaded after `provideWorker`.
   const { startAll } = await import('../../src/roles/all.ts');
-  const server = await startAll({ config, log: log.logger(options.logLevel) });
+  const server = await startAll({ config, log: log.logger(options.logLevel), transfer: options.transfer });
   return {
     ...endpointsOf(server.port),
     config,

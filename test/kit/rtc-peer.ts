@@ -24,7 +24,7 @@ export class RtcPeer implements Peer {
   readonly #streams: ReceivedStream[] = [];
   readonly #speakers = new Set<string>();
   readonly #rated = new Set<string>();
-  /** Readers by track object: a track that is subscribed again is another one. */
+  /** Readers by track object. */
   readonly #watched = new WeakMap<object, SeenVideo>();
   readonly #listened = new WeakMap<object, HeardAudio>();
   #disconnectReason: number | undefined;
@@ -85,15 +85,19 @@ export class RtcPeer implements Peer {
   }
 
   async waitForPicture(trackSid: string): Promise<void> {
-    const subscribed = await this.#receives(trackSid);
-    const seen = this.#watched.get(subscribed.track) ?? this.rtc.watchVideo(subscribed);
-    this.#watched.set(subscribed.track, seen);
-    const before = seen.frames;
+    let seen: SeenVideo | undefined;
+    let before = 0;
     await until(
-      () =>
-        seen.frames > before + 5 && seen.luma > 30
+      () => {
+        const now = this.#watch(trackSid);
+        if (now !== seen) {
+          seen = now;
+          before = now?.frames ?? 0;
+        }
+        return seen && seen.frames > before + 5 && seen.luma > 30
           ? ''
-          : `${this.identity} sees of ${trackSid}: ${JSON.stringify(seen)}, ${before} frames before`,
+          : `${this.identity} sees of ${trackSid}: ${JSON.stringify(seen)}, ${before} frames before`;
+      },
       { timeoutMs: 15_000 },
     );
   }
@@ -101,18 +105,17 @@ export class RtcPeer implements Peer {
   async waitForStill(trackSid: string): Promise<void> {
     const watch = stillness();
     await until(() => {
-      const { track } = this.rtc.subscribed.get(trackSid) ?? {};
-      const frames = track === undefined ? 0 : (this.#watched.get(track)?.frames ?? 0);
+      const frames = this.#watch(trackSid)?.frames ?? 0;
       return watch(frames) ? '' : `${this.identity} still sees ${trackSid}: ${frames} frames`;
     });
   }
 
   async waitForSound(trackSid: string): Promise<void> {
     const heard = await this.#listen(trackSid);
-    await until(
-      () => (heard.peak > 300 ? '' : `${this.identity} hears of ${trackSid}: ${JSON.stringify(heard)}`),
-      { timeoutMs: 15_000, intervalMs: 10 },
-    );
+    await until(() => (heard.peak > 300 ? '' : `${this.identity} hears of ${trackSid}: ${JSON.stringify(heard)}`), {
+      timeoutMs: 15_000,
+      intervalMs: 10,
+    });
   }
 
   async waitForSilence(trackSid: string): Promise<void> {
@@ -185,7 +188,15 @@ export class RtcPeer implements Peer {
       void reader.readAll().then((text) => {
         const { attributes = {} } = reader.info;
         const sizeBytes = Buffer.byteLength(text);
-        this.#streams.push({ kind: 'text', topic, from: identity, name: '', attributes: { ...attributes }, text, sizeBytes });
+        this.#streams.push({
+          kind: 'text',
+          topic,
+          from: identity,
+          name: '',
+          attributes: { ...attributes },
+          text,
+          sizeBytes,
+        });
       });
     });
     room.registerByteStreamHandler(topic, (reader, { identity }) => {
@@ -234,11 +245,19 @@ export class RtcPeer implements Peer {
     await this.rtc.close();
   }
 
+  /** What is seen of a track now: one that is subscribed again is another one. */
+  #watch(trackSid: string): SeenVideo | undefined {
+    const subscribed = this.rtc.subscribed.get(trackSid);
+    if (subscribed === undefined) return undefined;
+    const seen = this.#watched.get(subscribed.track) ?? this.rtc.watchVideo(subscribed);
+    this.#watched.set(subscribed.track, seen);
+    return seen;
+  }
+
   async #receives(trackSid: string): Promise<SubscribedTrack> {
-    await until(
-      () => (this.rtc.subscribed.has(trackSid) ? '' : `${this.identity} does not receive ${trackSid}`),
-      { timeoutMs: 15_000 },
-    );
+    await until(() => (this.rtc.subscribed.has(trackSid) ? '' : `${this.identity} does not receive ${trackSid}`), {
+      timeoutMs: 15_000,
+    });
     const subscribed = this.rtc.subscribed.get(trackSid);
     if (!subscribed) throw new Error('unreachable');
     return subscribed;

@@ -7,7 +7,13 @@ import { UdpRelay, type PathOptions } from './udp-relay.ts';
 import { until } from './until.ts';
 
 /** Sends numbered packets to an echoing target through a relay and collects what comes back. */
-async function run(options: { up?: PathOptions; down?: PathOptions; seed?: number; count: number; sizeBytes?: number }): Promise<{ numbers: number[]; agesMs: number[] }> {
+async function run(options: {
+  up?: PathOptions;
+  down?: PathOptions;
+  seed?: number;
+  count: number;
+  sizeBytes?: number;
+}): Promise<{ numbers: number[]; agesMs: number[] }> {
   const target = createSocket('udp4', (packet, from) => target.send(packet, from.port, from.address));
   target.bind(0, '127.0.0.1');
   await once(target, 'listening');
@@ -32,7 +38,9 @@ async function run(options: { up?: PathOptions; down?: PathOptions; seed?: numbe
     await until(() => {
       const { up, down } = relay.counters;
       const gone = up.lost + up.overflowed + down.lost + down.overflowed;
-      return numbers.length + gone === options.count ? '' : `${numbers.length} came back, ${gone} were lost of ${options.count}`;
+      return numbers.length + gone === options.count
+        ? ''
+        : `${numbers.length} came back, ${gone} were lost of ${options.count}`;
     });
     return { numbers, agesMs };
   } finally {
@@ -45,7 +53,10 @@ async function run(options: { up?: PathOptions; down?: PathOptions; seed?: numbe
 describe('UDP relay', () => {
   it('forwards both ways in order when it is told nothing', async () => {
     const { numbers } = await run({ count: 200 });
-    assert.deepEqual(numbers, Array.from({ length: 200 }, (_, index) => index));
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: 200 }, (_, index) => index),
+    );
   });
 
   it('loses the same packets for the same seed', async () => {

@@ -50,7 +50,11 @@ export class WebhookTarget {
     await until(
       () => {
         found = this.ofRoom(room).find((candidate) => candidate.event === event);
-        return found ? '' : `no ${event} for ${room}: ${this.ofRoom(room).map((candidate) => candidate.event).join()}`;
+        return found
+          ? ''
+          : `no ${event} for ${room}: ${this.ofRoom(room)
+              .map((candidate) => candidate.event)
+              .join()}`;
       },
       { timeoutMs },
     );

@@ -1,7 +1,6 @@
 /** What Plenum makes of a recorded offer: the plans, and the text of its answer, for golden files and tests. */
 // oxlint-disable-next-line no-restricted-imports -- the router's capabilities without a worker
 import { generateRouterRtpCapabilities } from 'mediasoup/ortc';
-// oxlint-disable-next-line no-restricted-imports -- types of the same
 import type * as types from 'mediasoup/types';
 import { formatPublisherAnswer } from '../../src/sdp/answer.ts';
 import { routerCodecs } from '../../src/sdp/capabilities.ts';

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 // oxlint-disable-next-line no-restricted-imports -- mediasoup's own validation is the oracle here
 import { getProducerRtpParametersMapping, validateAndNormalizeRtpParameters } from 'mediasoup/ortc';
-// oxlint-disable-next-line no-restricted-imports -- types of that oracle
 import type * as types from 'mediasoup/types';
 import * as sdpTransform from 'sdp-transform';
 import { formatDescription } from '../../src/sdp/format.ts';

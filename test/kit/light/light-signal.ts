@@ -99,6 +99,11 @@ export class LightSignal {
     if (this.open) this.#socket.send(new SignalRequest({ message }).toBinary());
   }
 
+  /** Sends a frame as it is: what no client would send. */
+  sendFrame(frame: Uint8Array | string): void {
+    this.#socket.send(frame);
+  }
+
   /** Hands over what was held back, and pings as clients do, both kinds. */
   start(pingIntervalS: number): void {
     this.#started = true;

@@ -34,16 +34,16 @@ export function ChatPanel({ chat, onClose }: ChatPanelProps) {
         </button>
       </header>
       <ul className="lk-list chat-messages" ref={list} role="log" aria-live="polite">
-        {chatMessages.length === 0 ? <li className="chat-empty">No messages yet. Everybody here can read them.</li> : null}
+        {chatMessages.length === 0 ? (
+          <li className="chat-empty">No messages yet. Everybody here can read them.</li>
+        ) : null}
         {chatMessages.map((message, index) => {
           const previous = chatMessages[index - 1];
           const follows =
             previous !== undefined &&
             previous.from === message.from &&
             message.timestamp - previous.timestamp < groupWithinMs;
-          return (
-            <ChatEntry key={message.id ?? index} entry={message} hideName={follows} hideTimestamp={follows} />
-          );
+          return <ChatEntry key={message.id ?? index} entry={message} hideName={follows} hideTimestamp={follows} />;
         })}
       </ul>
       <form
@@ -69,15 +69,4 @@ export function ChatPanel({ chat, onClose }: ChatPanelProps) {
       </form>
     </aside>
   );
-}
-
-/** Messages that came since the chat was last open. */
-export function useUnread(count: number, isOpen: boolean): number {
-  const [read, setRead] = useState(0);
-  useEffect(() => {
-    if (isOpen) {
-      setRead(count);
-    }
-  }, [count, isOpen]);
-  return isOpen ? 0 : count - read;
 }

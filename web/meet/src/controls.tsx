@@ -19,7 +19,11 @@ type ControlsProps = {
 };
 
 /** LiveKit `TrackSource` numbers, as permissions list them. */
-const protocolSources = { [Track.Source.Camera]: 1, [Track.Source.Microphone]: 2, [Track.Source.ScreenShare]: 3 } as const;
+const protocolSources = {
+  [Track.Source.Camera]: 1,
+  [Track.Source.Microphone]: 2,
+  [Track.Source.ScreenShare]: 3,
+} as const;
 
 export function Controls({ chatOpen, unread, onToggleChat, onDeviceFailure }: ControlsProps) {
   const permissions = useLocalParticipantPermissions();

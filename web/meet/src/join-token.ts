@@ -34,7 +34,9 @@ export async function fetchToken(room: string, name: string): Promise<string> {
   });
   const answer = (await response.json().catch(() => ({}))) as { token?: string; message?: string };
   if (!response.ok || answer.token === undefined) {
-    throw new Error(answer.message ?? 'This server hands out invitation links only. Please open the link that you were sent.');
+    throw new Error(
+      answer.message ?? 'This server hands out invitation links only. Please open the link that you were sent.',
+    );
   }
   return answer.token;
 }

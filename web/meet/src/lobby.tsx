@@ -68,12 +68,19 @@ export function Lobby({ linked, notice, joining, onJoin }: LobbyProps) {
           <DevicePreview choices={devices} onChange={setDevices} onFailure={deviceFailed} />
         ) : (
           <p className="lobby-hint">
-            Your browser gives camera and microphone to pages over HTTPS or on localhost only. Here you can watch, listen
-            and chat.
+            Your browser gives camera and microphone to pages over HTTPS or on localhost only. Here you can watch,
+            listen and chat.
           </p>
         )}
         <div className="lobby-fields">
-          <Field label="Your name" name="username" value={name} locked={linked !== undefined} onChange={setName} focus />
+          <Field
+            label="Your name"
+            name="username"
+            value={name}
+            locked={linked !== undefined}
+            onChange={setName}
+            focus
+          />
           <Field label="Room" name="room" value={room} locked={linked !== undefined} onChange={setRoom} />
         </div>
         <button className="lk-button lobby-join" type="submit" disabled={joining}>

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'react';
 const confirmationMs = 2_000;
 
 export function MeetingHeader() {
-  const { name = '' } = useRoomInfo();
+  const { name } = useRoomInfo();
   const count = useParticipants().length;
   useEffect(() => {
     document.title = name === '' ? 'Plenum Meet' : `${name} – Plenum Meet`;

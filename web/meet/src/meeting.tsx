@@ -1,7 +1,7 @@
 import { ConnectionStateToast, LiveKitRoom, RoomAudioRenderer, useChat } from '@livekit/components-react';
 import { ConnectionError, type DisconnectReason, type RoomOptions } from 'livekit-client';
 import { useCallback, useMemo, useState } from 'react';
-import { ChatPanel, useUnread } from './chat-panel.tsx';
+import { ChatPanel } from './chat-panel.tsx';
 import { Controls } from './controls.tsx';
 import { describeJoinError } from './end-text.ts';
 import type { Choices } from './lobby.tsx';
@@ -62,7 +62,13 @@ type ConferenceProps = { notice: string; onNotice: (text: string) => void };
 function Conference({ notice, onNotice }: ConferenceProps) {
   const [chatOpen, setChatOpen] = useState(false);
   const chat = useChat();
-  const unread = useUnread(chat.chatMessages.length, chatOpen);
+  const count = chat.chatMessages.length;
+  /** Messages that were there when the chat was last closed. */
+  const [read, setRead] = useState(0);
+  const showChat = (open: boolean): void => {
+    setChatOpen(open);
+    setRead(count);
+  };
   return (
     <>
       <MeetingHeader />
@@ -70,12 +76,12 @@ function Conference({ notice, onNotice }: ConferenceProps) {
         <main className="meeting-stage">
           <Stage />
         </main>
-        {chatOpen ? <ChatPanel chat={chat} onClose={() => setChatOpen(false)} /> : null}
+        {chatOpen ? <ChatPanel chat={chat} onClose={() => showChat(false)} /> : null}
       </div>
       <Controls
         chatOpen={chatOpen}
-        unread={unread}
-        onToggleChat={() => setChatOpen((open) => !open)}
+        unread={chatOpen ? 0 : count - read}
+        onToggleChat={() => showChat(!chatOpen)}
         onDeviceFailure={(text) => onNotice(text)}
       />
       <p className="meeting-notice" role="status" hidden={notice === ''}>

@@ -57,17 +57,13 @@ function usePinnedScreen(tracks: TrackReferenceOrPlaceholder[], layout: LayoutCo
   const screen = tracks
     .filter(isTrackReference)
     .find((track) => track.source === Track.Source.ScreenShare && track.publication.isSubscribed);
-  const screenSid = screen?.publication.trackSid;
-  const current = useRef(screen);
-  current.current = screen;
   useEffect(() => {
-    const found = current.current;
-    if (found !== undefined && autoPinned.current !== screenSid) {
-      autoPinned.current = screenSid;
-      dispatch?.({ msg: 'set_pin', trackReference: found });
-    } else if (found === undefined && autoPinned.current !== undefined) {
+    if (screen !== undefined && autoPinned.current !== screen.publication.trackSid) {
+      autoPinned.current = screen.publication.trackSid;
+      dispatch?.({ msg: 'set_pin', trackReference: screen });
+    } else if (screen === undefined && autoPinned.current !== undefined) {
       autoPinned.current = undefined;
       dispatch?.({ msg: 'clear_pin' });
     }
-  }, [screenSid, dispatch]);
+  }, [screen, dispatch]);
 }

@@ -70,6 +70,7 @@ function TileContent({ track }: { track: TrackReferenceOrPlaceholder }) {
 
 function initials(name: string): string {
   const words = name.split(/\s+/).filter((word) => word !== '');
-  const letters = [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => [...(word ?? '')][0] ?? '');
+  const shown = words.length > 1 ? [words.at(0), words.at(-1)] : words;
+  const letters = shown.map((word = '') => String.fromCodePoint(word.codePointAt(0) ?? 0));
   return letters.join('').toUpperCase();
 }
