@@ -37,6 +37,7 @@ export type SubscriberPeerOptions = {
 
 const collectMs = 10;
 const spacingMs = 100;
+const quickOffers = 4;
 /** Sections before the slots; they can never change on a connection. */
 const layout = { data: true, probator: true } as const;
 
@@ -62,7 +63,7 @@ export class SubscriberPeer {
     this.#options = options;
     this.#sections = new SubscriberSections({ retires: options.retiresSections });
     this.#negotiation = new Negotiation(
-      { collectMs, spacingMs, answerTimeoutMs: options.answerTimeoutMs },
+      { collectMs, spacingMs, quickOffers, answerTimeoutMs: options.answerTimeoutMs },
       options.firstOfferId,
     );
     this.#loop = new ReconcileLoop({ pass: () => this.#pass(), onError: (error) => this.#report(error) });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Negotiation } from './negotiation.ts';
 
-const timing = { collectMs: 10, spacingMs: 100, answerTimeoutMs: 15_000 };
+const timing = { collectMs: 10, spacingMs: 100, quickOffers: 2, answerTimeoutMs: 15_000 };
 
 describe('negotiation', () => {
   it('has nothing to do until something changed', () => {
@@ -32,8 +32,26 @@ describe('negotiation', () => {
     assert.equal(negotiation.offerDueMs(), undefined);
     assert.equal(negotiation.wakeMs(), 16_010);
     assert.equal(negotiation.answer(id), 'accepted');
-    assert.equal(negotiation.offerDueMs(), 1110, 'spaced from the offer before');
-    assert.equal(negotiation.offer(1110), 8);
+    assert.equal(negotiation.offerDueMs(), 1030);
+    assert.equal(negotiation.offer(1030), 8);
+  });
+
+  it('lets a burst of offers go at once and spaces what follows', () => {
+    const negotiation = new Negotiation(timing, 1);
+    const offerAt = (nowMs: number): void => {
+      negotiation.change(nowMs);
+      negotiation.answer(negotiation.offer(nowMs));
+    };
+    offerAt(1000);
+    offerAt(1010);
+    negotiation.change(1020);
+    assert.equal(negotiation.offerDueMs(), 1100);
+    offerAt(1100);
+    negotiation.change(1110);
+    assert.equal(negotiation.offerDueMs(), 1200);
+    offerAt(3000);
+    negotiation.change(3010);
+    assert.equal(negotiation.offerDueMs(), 3020, 'a quiet time earns a new burst');
   });
 
   it('takes id 0 for the outstanding offer and refuses other ids', () => {

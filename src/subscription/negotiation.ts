@@ -3,8 +3,10 @@
 export type NegotiationTiming = {
   /** How long changes are collected before the offer that carries them. */
   collectMs: number;
-  /** Least time between two offers. */
+  /** Least time between two offers in the long run; a burst of `quickOffers` need not keep it. */
   spacingMs: number;
+  /** A join is a few changes in quick succession, and each offer that waits is time without media. */
+  quickOffers: number;
   /** How long the client may take to answer. */
   answerTimeoutMs: number;
 };
@@ -20,7 +22,8 @@ export class Negotiation {
   #outstanding: Outstanding | undefined;
   #dirtySinceMs: number | undefined;
   #urgent = false;
-  #lastOfferMs: number | undefined;
+  /** When offers at the pace of `spacingMs` would have caught up with those sent. */
+  #pacedUntilMs = Number.NEGATIVE_INFINITY;
 
   /** @param firstId small random number: a client that met an earlier leg must not take our first answer for an old one. */
   constructor(timing: NegotiationTiming, firstId: number) {
@@ -43,8 +46,8 @@ export class Negotiation {
       return this.#dirtySinceMs;
     }
     const collected = this.#dirtySinceMs + this.#timing.collectMs;
-    const spaced = (this.#lastOfferMs ?? Number.NEGATIVE_INFINITY) + this.#timing.spacingMs;
-    return Math.max(collected, spaced);
+    const { spacingMs, quickOffers } = this.#timing;
+    return Math.max(collected, this.#pacedUntilMs - spacingMs * (quickOffers - 1));
   }
 
   /** When the outstanding offer counts as never answered. */
@@ -64,7 +67,7 @@ export class Negotiation {
     this.#outstanding = { id, deadlineMs: nowMs + this.#timing.answerTimeoutMs };
     this.#dirtySinceMs = undefined;
     this.#urgent = false;
-    this.#lastOfferMs = nowMs;
+    this.#pacedUntilMs = Math.max(this.#pacedUntilMs, nowMs) + this.#timing.spacingMs;
     return id;
   }
 

@@ -254,7 +254,7 @@ describe('a client whose signal socket is cut', () => {
       await bob.leave();
     });
 
-    it('joins anew when the server asks for it, and publishes again', async () => {
+    it('joins anew in a full reconnect, and publishes again', async () => {
       const alice = await RtcClient.join({ url: proxy.url, room: 'rtc-anew', identity: 'alice' });
       const bob = await joinLight('rtc-anew', 'bob');
       await alice.publishAudio();
