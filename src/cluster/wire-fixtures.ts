@@ -1,0 +1,246 @@
+/** One representative message of each kind, and how they stand in test/fixtures/wire. */
+import type { ActualLeg, HostToLeg, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
+import type { ClientFacts, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { connectionId, nodeId, participantSid, trackSid } from '../protocol/ids.ts';
+import { legPeerReplySamples, legPeerRequestSamples } from './leg-peer-fixtures.ts';
+import { encodeMessage } from './wire-codec.ts';
+
+type Samples<Message extends { kind: string }> = { [Kind in Message['kind']]: Extract<Message, { kind: Kind }> };
+
+const connection = connectionId('22224444aaaa');
+const leg = participantSid('22223333bbbb');
+const track = trackSid('VC', '22223333cccc');
+const roomName = 'Grüße 🎉';
+const packet = Uint8Array.of(0, 1, 127, 128, 255);
+
+const client: ClientFacts = {
+  sdk: 1,
+  version: '2.23.0',
+  protocol: 16,
+  clientProtocol: 1,
+  os: 'Linux',
+  osVersion: '6.1',
+  deviceModel: '',
+  browser: 'Chrome',
+  browserVersion: '140.0',
+  network: 'wifi',
+  address: '2001:db8::7',
+  capabilities: [1],
+};
+
+const join: JoinParameters = {
+  roomName,
+  identity: 'alice',
+  name: 'Alice',
+  metadata: '{"seat":1}',
+  attributes: { team: 'blue', '': 'empty key' },
+  kind: 0,
+  kindDetails: [],
+  grants: {
+    roomCreate: false,
+    roomList: false,
+    roomRecord: false,
+    roomAdmin: false,
+    roomJoin: true,
+    room: roomName,
+    destinationRoom: '',
+    canPublish: true,
+    canSubscribe: true,
+    canPublishData: true,
+    canPublishSources: [1, 2],
+    canUpdateOwnMetadata: false,
+    canSubscribeMetrics: false,
+    canManageAgentSession: false,
+    hidden: false,
+    recorder: false,
+    agent: false,
+  },
+  roomConfiguration: packet,
+  client,
+  autoSubscribe: true,
+  adaptiveStream: true,
+  apiKey: 'devkey',
+  tokenExpiresAtS: 1_900_000_000,
+  resume: { participantSid: leg, reason: 2 },
+};
+
+const wanted: WantedLeg = {
+  version: 70_000,
+  canSubscribe: true,
+  canPublishData: true,
+  publications: [
+    {
+      trackSid: track,
+      kind: 'video',
+      codecs: [
+        { codec: 'vp8', cid: 'camera', layers: [{ quality: 2, width: 1280, height: 720, bitrateBps: 1_700_000 }] },
+      ],
+      muted: false,
+      stereo: false,
+      disableDtx: false,
+      encrypted: false,
+    },
+  ],
+  subscriptions: [
+    {
+      trackSid: track,
+      publisherSid: leg,
+      streamId: `${leg}|${track}`,
+      kind: 'video',
+      producerId: `${track}-1`,
+      home: { nodeId: nodeId('media1'), workerIndex: 1 },
+      paused: false,
+      quality: 2,
+      maxFps: 29.97,
+      priority: 0,
+    },
+  ],
+};
+
+const actual: ActualLeg = {
+  version: 70_000,
+  publisher: 'connected',
+  subscriber: 'connecting',
+  publications: [
+    {
+      trackSid: track,
+      cid: 'camera',
+      sdpCid: 'camera',
+      producerId: `${track}-1`,
+      home: { nodeId: nodeId('media1'), workerIndex: 1 },
+      mid: '0',
+      mimeType: 'video/VP8',
+      svc: false,
+      layers: [{ quality: 0, rid: 'q', ssrc: 4_294_967_295 }],
+    },
+  ],
+  subscriptions: [{ trackSid: track, producerId: `${track}-1`, state: 'bound' }],
+};
+
+const gatewayToHost: Samples<GatewayToHost> = {
+  join: { kind: 'join', connectionId: connection, join },
+  signal: { kind: 'signal', connectionId: connection, message: packet },
+  socketClosed: { kind: 'socketClosed', connectionId: connection, cause: 'client-closed' },
+  command: { kind: 'command', requestId: 4_294_967_296, roomName, command: { method: 'SendData', request: packet } },
+};
+
+const hostToGateway: Samples<HostToGateway> = {
+  accepted: { kind: 'accepted', connectionId: connection, message: packet },
+  refused: { kind: 'refused', connectionId: connection, status: 503, body: 'no room for a room' },
+  send: { kind: 'send', connectionIds: [connection, connectionId('55556666dddd')], message: packet },
+  closeSocket: { kind: 'closeSocket', connectionId: connection, code: 1000, reason: '' },
+  notHere: { kind: 'notHere', connectionId: connection },
+  roomLost: { kind: 'roomLost', roomName },
+  commandResult: {
+    kind: 'commandResult',
+    requestId: 7,
+    result: { ok: false, code: 'not_found', message: 'no such room', meta: { room: roomName } },
+  },
+};
+
+const sdp = 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n';
+
+const hostToLeg: Samples<HostToLeg> = {
+  open: {
+    kind: 'open',
+    leg,
+    identity: {
+      roomName,
+      participantSid: leg,
+      identity: 'alice',
+      hidden: false,
+      participantKind: 0,
+      canSubscribeMetrics: false,
+      client,
+    },
+    wanted,
+  },
+  wanted: { kind: 'wanted', leg, wanted },
+  clientOffer: { kind: 'clientOffer', leg, id: 1, sdp },
+  clientAnswer: { kind: 'clientAnswer', leg, id: 0, sdp },
+  clientCandidate: {
+    kind: 'clientCandidate',
+    leg,
+    target: 'publisher',
+    candidateInit: '{"candidate":""}',
+    final: true,
+  },
+  resume: { kind: 'resume', leg },
+  receivedUpTo: { kind: 'receivedUpTo', leg, states: [{ publisherSid: leg, sequence: 65_536 }] },
+  serverPacket: { kind: 'serverPacket', roomName, packet, reliable: true, recipients: [leg] },
+  interceptRpc: { kind: 'interceptRpc', roomName, requestId: 'rpc-1', active: true },
+  limitBandwidth: { kind: 'limitBandwidth', leg, bitrateBps: 100_000 },
+  roomNodes: { kind: 'roomNodes', roomName, nodes: [nodeId('one'), nodeId('two')], epoch: 7 },
+  close: { kind: 'close', leg, reason: 'left' },
+};
+
+const legToHost: Samples<LegToHost> = {
+  actual: { kind: 'actual', leg, actual },
+  offer: { kind: 'offer', leg, id: 3, sdp, midToTrackId: { 1: track } },
+  answer: { kind: 'answer', leg, id: 2, sdp },
+  resumed: { kind: 'resumed', leg, lastReliableSequence: 12 },
+  streamState: { kind: 'streamState', leg, states: [{ trackSid: track, paused: true }] },
+  levels: { kind: 'levels', roomName, levels: [{ trackSid: track, levelDbov: 30 }] },
+  quality: {
+    kind: 'quality',
+    leg,
+    reports: [
+      {
+        trackSid: track,
+        direction: 'subscribe',
+        kind: 'video',
+        packets: 300,
+        packetsLost: 1,
+        bitrateBps: 1_500_000,
+        rttMs: 12.5,
+        jitterMs: 0.25,
+        currentLayer: -1,
+        wantedLayer: 2,
+        idle: false,
+      },
+    ],
+  },
+  rpcPacket: { kind: 'rpcPacket', roomName, leg, packet },
+  failed: { kind: 'failed', leg, failure: 'worker-died', detail: 'signal 9' },
+  closed: { kind: 'closed', leg },
+};
+
+export type FixtureDirection =
+  | 'gateway-to-host'
+  | 'host-to-gateway'
+  | 'host-to-leg'
+  | 'leg-to-host'
+  | 'leg-peer-request'
+  | 'leg-peer-reply';
+
+export const wireSamples: Record<FixtureDirection, Record<string, { kind: string }>> = {
+  'gateway-to-host': gatewayToHost,
+  'host-to-gateway': hostToGateway,
+  'host-to-leg': hostToLeg,
+  'leg-to-host': legToHost,
+  'leg-peer-request': legPeerRequestSamples,
+  'leg-peer-reply': legPeerReplySamples,
+};
+
+/** A message as JSON, bytes as `{"$bytes": hex}`, beside what stands on the wire. */
+export type WireFixture = { message: unknown; hex: string };
+
+export function toFixture(message: unknown): WireFixture {
+  return { message: toJson(message), hex: Buffer.from(encodeMessage(message)).toString('hex') };
+}
+
+/** The JSON view as the message that it stands for. */
+export function fromJson(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value), (_key, item: unknown) => {
+    const hex = typeof item === 'object' && item !== null && '$bytes' in item ? item.$bytes : undefined;
+    return typeof hex === 'string' ? Uint8Array.from(Buffer.from(hex, 'hex')) : item;
+  });
+}
+
+function toJson(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_key, item: unknown) =>
+      item instanceof Uint8Array ? { $bytes: Buffer.from(item).toString('hex') } : item,
+    ),
+  );
+}
