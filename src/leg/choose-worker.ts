@@ -1,19 +1,36 @@
 /** Where a new participant's transports go. */
 
-export type WorkerLoad = { workerIndex: number; load: number };
+export type WorkerCandidate = {
+  workerIndex: number;
+  /** Streams that it carries, of all rooms. */
+  load: number;
+  /** Participants of this room on it. */
+  roomLegs: number;
+  /** Tracks of this room that are published from it. */
+  roomTracks: number;
+};
+
+/** In streams: a room on one more worker costs a copy of each track that is wanted there. */
+const newWorkerCost = 150;
+/** In streams: with its publishers together a room needs the fewest copies. */
+const publishersWorth = 150;
 
 /**
- * A room stays on one worker as long as that lives; a new room goes to the least loaded one.
- * @param loads workers that are alive. @returns undefined when there is none.
+ * A room stays together, where its publishers are, until that worker carries clearly more than another one, or has its
+ * full number of participants. Every participant may take every track, so that number bounds how often a worker sends one.
+ * @param candidates workers that are alive
+ * @param maxRoomLegs participants of one room per worker; exceeded only when all workers have as many
+ * @returns undefined when there is no worker
  */
-export function chooseWorker(loads: readonly WorkerLoad[], roomWorkers: ReadonlySet<number>): number | undefined {
-  const own = loads.filter((worker) => roomWorkers.has(worker.workerIndex));
-  const candidates = own.length > 0 ? own : loads;
-  let best: WorkerLoad | undefined;
-  for (const worker of candidates) {
-    if (best === undefined || worker.load < best.load) {
-      best = worker;
-    }
+export function chooseWorker(candidates: readonly WorkerCandidate[], maxRoomLegs: number): number | undefined {
+  const withRoom = candidates.filter(({ roomLegs }) => roomLegs < maxRoomLegs);
+  if (withRoom.length === 0) {
+    return candidates.toSorted((left, right) => left.roomLegs - right.roomLegs || left.load - right.load)[0]
+      ?.workerIndex;
   }
-  return best?.workerIndex;
+  const mostTracks = Math.max(1, ...candidates.map(({ roomTracks }) => roomTracks));
+  const isNewRoom = candidates.every(({ roomLegs }) => roomLegs === 0);
+  const cost = ({ load, roomLegs, roomTracks }: WorkerCandidate): number =>
+    load + (isNewRoom || roomLegs > 0 ? 0 : newWorkerCost) - (roomTracks === mostTracks ? publishersWorth : 0);
+  return withRoom.toSorted((left, right) => cost(left) - cost(right))[0]?.workerIndex;
 }

@@ -1,4 +1,5 @@
 /** All legs of this node: takes the messages of room hosts and keeps rooms as long as they have legs here. */
+import { randomInt } from 'node:crypto';
 import type { Link } from '../cluster/link.ts';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
@@ -6,14 +7,29 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
-import { chooseWorker, type WorkerLoad } from './choose-worker.ts';
+import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
 import { Leg } from './leg.ts';
+import { LegPeers } from './leg-peers.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
+import { defaultPeerTimings, type LegPeerConnector, type PeerTimings } from './peer-client.ts';
+import type { IncomingPeerLink } from './peer-server.ts';
 import { RoomMedia } from './room-media.ts';
 
-export type LegNodeOptions = { nodeId: NodeId; pool: WorkerPool; config: Config; log: Logger; observer?: LegObserver };
+export type LegNodeOptions = {
+  nodeId: NodeId;
+  pool: WorkerPool;
+  config: Config;
+  log: Logger;
+  observer?: LegObserver;
+  /** The way to the leg nodes of other nodes; without it rooms stay on this one. */
+  peers?: LegPeerConnector;
+  peerTimings?: PeerTimings;
+};
 
 export type LegCounts = { legs: number; rooms: number; producers: number; hosts: number };
+
+/** Pipes between routers, in each direction as seen from this node; those between its own workers count as both. */
+export type PipeCounts = { outgoingPipes: number; incomingProducers: number };
 
 type HostLink = Link<LegToHost, HostToLeg>;
 
@@ -32,9 +48,13 @@ export class LegNode {
   readonly #links = new Set<HostLink>();
   readonly #legs = new Map<string, Entry>();
   readonly #rooms = new Map<string, RoomMedia>();
+  /** The host of each room: the one that opened a leg of it last. */
+  readonly #roomLinks = new Map<string, HostLink>();
   readonly #closing = new Set<Promise<void>>();
   readonly #onWorkerDied = (index: number): void => this.#workerDied(index);
-  #generation = 0;
+  readonly #peers: LegPeers;
+  /** Random start: the copies of another node's producers keep their ids, and ids are unique per worker. */
+  #generation = randomInt(2 ** 40);
   #observations = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -43,6 +63,20 @@ export class LegNode {
     this.#options = options;
     this.#log = options.log;
     options.pool.on('died', this.#onWorkerDied);
+    this.#peers = new LegPeers({
+      nodeId: options.nodeId,
+      connector: options.peers,
+      timings: options.peerTimings ?? defaultPeerTimings,
+      maxDataBytes: options.config.rtc.reliable_queue_bytes,
+      room: (roomName) => this.#rooms.get(roomName),
+      onDataDropped: (packets) => options.observer?.dataDropped('peer-backlog', packets),
+      onPeerGone: (nodeId) => {
+        for (const room of this.#rooms.values()) {
+          room.forgetPeer(nodeId);
+        }
+      },
+      log: options.log,
+    });
   }
 
   /** For metrics and leak tests. */
@@ -52,6 +86,11 @@ export class LegNode {
       producers += room.producerCount;
     }
     return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
+  }
+
+  get pipeCounts(): PipeCounts {
+    const incomingProducers = [...this.#rooms.values()].reduce((sum, room) => sum + room.pipedCount, 0);
+    return { outgoingPipes: this.#peers.outgoingPipes, incomingProducers };
   }
 
   /** What all legs carry right now; walks over every subscription, so it is for scrapes and not for every second. */
@@ -74,6 +113,11 @@ export class LegNode {
     link.onClose(() => this.#hostLost(link));
   }
 
+  /** Serves another leg node that opened a link to this one. */
+  acceptPeer(nodeId: NodeId, link: IncomingPeerLink): void {
+    this.#peers.accept(nodeId, link);
+  }
+
   /** Closes all legs. @returns when the engine holds nothing of them any more. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -84,6 +128,7 @@ export class LegNode {
     }
     this.#links.clear();
     await Promise.all([...legs, ...this.#closing]);
+    await this.#peers.close();
   }
 
   /** A bug in one leg must not take the process, and with it every other call, down. */
@@ -110,6 +155,8 @@ export class LegNode {
           ?.data.sendFromServer(message.packet, message.reliable ? 'reliable' : 'lossy', message.recipients);
       case 'interceptRpc':
         return this.#rooms.get(message.roomName)?.data.intercept(message.requestId, message.active);
+      case 'roomNodes':
+        return this.#rooms.get(message.roomName)?.setNodes(message.nodes, message.epoch);
       default:
         return this.#legs.get(message.leg)?.leg.receive(message);
     }
@@ -129,7 +176,8 @@ export class LegNode {
       return;
     }
     const { config } = this.#options;
-    const room = known ?? this.#createRoom(identity.roomName, link);
+    this.#roomLinks.set(identity.roomName, link);
+    const room = known ?? this.#createRoom(identity.roomName);
     const leg = new Leg({
       identity,
       wanted,
@@ -148,27 +196,26 @@ export class LegNode {
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
   }
 
-  /** When all have died at once, the leg waits for one of them to be back. */
   #chooseWorker(room: RoomMedia | undefined): number | undefined {
-    const { workers, restarting } = this.#options.pool;
-    const roomWorkers = room?.workers() ?? new Set();
-    const alive = workers.map((worker) => ({ workerIndex: worker.index, load: worker.load }));
-    return (
-      chooseWorker(alive, roomWorkers) ??
-      chooseWorker(
-        restarting.map((index) => this.#waitingFor(index)),
-        roomWorkers,
-      )
-    );
+    const { pool, config } = this.#options;
+    const cap = config.rtc.max_viewers_per_worker;
+    const candidate = (workerIndex: number, load: number): WorkerCandidate => ({
+      workerIndex,
+      load,
+      ...(room?.shareOf(workerIndex) ?? { roomLegs: 0, roomTracks: 0 }),
+    });
+    const alive = pool.workers.map(({ index, load }) => candidate(index, load));
+    // When all have died at once, the leg waits for one of them to be back.
+    const waiting = pool.restarting.map((index) => candidate(index, this.#waitingFor(index)));
+    return chooseWorker(alive, cap) ?? chooseWorker(waiting, cap);
   }
 
-  #waitingFor(workerIndex: number): WorkerLoad {
-    const legs = [...this.#legs.values()].filter(({ leg }) => leg.workerIndex === workerIndex);
-    return { workerIndex, load: legs.length };
+  #waitingFor(workerIndex: number): number {
+    return [...this.#legs.values()].filter(({ leg }) => leg.workerIndex === workerIndex).length;
   }
 
-  #createRoom(roomName: string, link: HostLink): RoomMedia {
-    const { nodeId, pool, config, observer } = this.#options;
+  #createRoom(roomName: string): RoomMedia {
+    const { nodeId, pool, config, observer, log } = this.#options;
     const room = new RoomMedia({
       roomName,
       nodeId,
@@ -177,9 +224,12 @@ export class LegNode {
         mediaCodecs: routerCodecs(config.room.enabled_codecs.map((codec) => codec.mime)),
         levelThresholdDbov: silenceDbov,
       },
+      peer: (peerNodeId) => this.#peers.client(peerNodeId),
+      pipeLingerMs: config.rtc.pipe_linger * 1000,
       now: () => performance.now(),
+      log,
       onDataDropped: (reason) => observer?.dataDropped(reason, 1),
-      send: (message) => link.send(message),
+      send: (message) => this.#roomLinks.get(roomName)?.send(message),
     });
     this.#rooms.set(roomName, room);
     return room;
@@ -212,7 +262,8 @@ export class LegNode {
     await room.remove(leg);
     if (room.empty && this.#rooms.get(room.roomName) === room) {
       this.#rooms.delete(room.roomName);
-      room.close();
+      this.#roomLinks.delete(room.roomName);
+      await room.close();
     }
   }
 
@@ -238,6 +289,9 @@ export class LegNode {
 
   #observe(): void {
     this.#observations += 1;
+    for (const room of this.#rooms.values()) {
+      room.tellWantedLayers();
+    }
     let position = 0;
     for (const { leg } of this.#legs.values()) {
       position += 1;

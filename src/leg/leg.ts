@@ -120,11 +120,11 @@ export class Leg implements DataMember {
 
   /** Once a second. */
   observe(): void {
-    const { room } = this.#options;
+    const producers = this.#options.room.producersOn(this.workerIndex);
     this.#countDroppedLossy();
     const tracks = [...this.#subscriber.held.values()].map((held) => ({
       trackSid: held.trackSid,
-      stalled: isStalled(held, room),
+      stalled: isStalled(held, producers),
     }));
     const states = this.#streamStates.observe(tracks);
     if (states.length > 0) {
@@ -213,7 +213,7 @@ export class Leg implements DataMember {
     const leg = this.identity.participantSid;
     return new SubscriberPeer({
       router: () => room.router(workerIndex),
-      producers: room,
+      producers: room.producersOn(workerIndex),
       now,
       // Small and random: an answer that was meant for an earlier session must not fit by chance.
       firstOfferId: randomInt(1, 1000),
@@ -241,7 +241,11 @@ export class Leg implements DataMember {
   #applyWanted(): void {
     const { version, canSubscribe, publications, subscriptions } = this.#wanted;
     this.#publisher.setWanted(publications, version);
-    this.#subscriber.setDesired(canSubscribe ? subscriptions : [], version);
+    const desired = canSubscribe ? subscriptions : [];
+    if (!this.#closed) {
+      this.#options.room.setWishes(this, desired);
+    }
+    this.#subscriber.setDesired(desired, version);
   }
 
   #resume(): void {

@@ -14,7 +14,7 @@ export type MediaTraffic = {
 };
 
 /** Why a data packet was not passed on. */
-export type DataDropReason = 'not-allowed' | 'malformed' | 'duplicate' | 'too-large' | 'lossy-backlog';
+export type DataDropReason = 'not-allowed' | 'malformed' | 'duplicate' | 'too-large' | 'lossy-backlog' | 'peer-backlog';
 
 /** What the legs tell whoever counts; methods must be quick and must not throw. */
 export interface LegObserver {

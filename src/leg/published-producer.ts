@@ -1,3 +1,4 @@
+import type { MediaConsumer } from '../media/media-consumer.ts';
 import type { MediaProducer } from '../media/media-producer.ts';
 import type { MediaKind } from '../protocol/leg-messages.ts';
 import type { ProducerFacts } from '../subscription/layers.ts';
@@ -12,7 +13,14 @@ export type PublishedProducer = {
   producer: MediaProducer;
 };
 
-/** How legs find the producers of their room. */
+/** How a subscriber finds what it can consume on its worker. */
+export interface ConsumableProducers {
+  producer(producerId: string): PublishedProducer | undefined;
+  /** A consumer of such a producer starts or stops to take it; to be called whenever that changes. Its close counts as stop. */
+  setTaken(consumer: MediaConsumer, taken: boolean): void;
+}
+
+/** How legs make the producers of their room known. */
 export interface ProducerDirectory {
   producer(producerId: string): PublishedProducer | undefined;
   addProducer(producer: PublishedProducer): void;

@@ -1,5 +1,6 @@
 /** The last moments of a room's reliable data, for participants that join right after it was sent. */
 import type { LegIdentity } from '../protocol/leg-messages.ts';
+import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 
 export type CachedPacket = {
   bytes: Uint8Array;
@@ -8,6 +9,8 @@ export type CachedPacket = {
   sequence: number;
   /** May this participant have it? */
   accepts: (recipient: LegIdentity) => boolean;
+  /** As it goes to other nodes, when its sender is on this one. */
+  own?: PeerPacket;
 };
 
 export type ReplayCacheOptions = { maxAgeMs: number; maxBytes: number; now: () => number };

@@ -13,6 +13,7 @@ import {
 } from '@livekit/protocol';
 import type { ParticipantSid } from '../protocol/ids.ts';
 import type { LegIdentity } from '../protocol/leg-messages.ts';
+import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 import { RoomData, type DataMember } from './room-data.ts';
 
 const client = {
@@ -84,6 +85,81 @@ function room(...members: Member[]) {
   }
   return { data, clock, rpc, dropped };
 }
+
+/** The parts of one room on two nodes. */
+function twoNodes(here: Member[], there: Member[]) {
+  const sent: PeerPacket[] = [];
+  const options = { now: () => 0, onDropped: () => undefined, onRpcPacket: () => undefined };
+  const remote = new RoomData(options);
+  const local = new RoomData({
+    ...options,
+    onPacket: (packet) => {
+      sent.push(packet);
+      remote.receiveFromPeer(structuredClone(packet));
+    },
+  });
+  here.forEach((member) => local.join(member));
+  there.forEach((member) => remote.join(member));
+  return { local, remote, sent };
+}
+
+describe('data plane of a room on two nodes', () => {
+  it('sends a packet once and lets the other node find those who are meant', () => {
+    const [a, b, c, d] = [new Member('a'), new Member('b'), new Member('c'), new Member('d')] as const;
+    const { local, sent } = twoNodes([a, b], [c, d]);
+    local.receive('PA_a', 'reliable', user('all', { sequence: 1 }));
+    local.receive('PA_a', 'lossy', user('by identity', { destinationIdentities: ['b', 'c'] }));
+    local.receive('PA_a', 'reliable', user('by sid', { sequence: 2 }, { destinationSids: ['PA_d'] }));
+    assert.equal(sent.length, 3);
+    assert.deepEqual(
+      [b.texts(), c.texts(), d.texts()],
+      [
+        ['all', 'by identity'],
+        ['all', 'by identity'],
+        ['all', 'by sid'],
+      ],
+    );
+    assert.deepEqual(
+      c.received.map(({ kind, packet }) => [kind, packet.participantIdentity]),
+      [
+        ['reliable', 'a'],
+        ['lossy', 'a'],
+      ],
+    );
+  });
+
+  it('keeps what is meant for participants here', () => {
+    const [a, b, c] = [new Member('a'), new Member('b'), new Member('c')] as const;
+    const { local, sent } = twoNodes([a, b], [c]);
+    local.receive('PA_a', 'reliable', user('to b', { destinationIdentities: ['b'] }));
+    local.sendFromServer(user('from the server'), 'reliable', []);
+    assert.deepEqual([sent.length, b.texts(), c.texts()], [0, ['to b', 'from the server'], []]);
+  });
+
+  it('replays packets of the other node to those who join late, and only its own to other nodes', () => {
+    const { local, remote } = twoNodes([new Member('a')], [new Member('c')]);
+    local.receive('PA_a', 'reliable', user('one', { sequence: 1 }));
+    remote.receive('PA_c', 'reliable', user('two', { sequence: 1 }));
+    const late = new Member('late');
+    remote.join(late);
+    assert.deepEqual(late.texts(), ['one', 'two']);
+    assert.deepEqual(
+      remote.recentOwn().map(({ senderSid }) => senderSid),
+      ['PA_c'],
+    );
+  });
+
+  it('shows metrics of the other node to those who may see them only', () => {
+    const [plain, watcher] = [new Member('plain'), new Member('watcher', { canSubscribeMetrics: true })] as const;
+    const { local } = twoNodes([new Member('a')], [plain, watcher]);
+    local.receive(
+      'PA_a',
+      'reliable',
+      new DataPacket({ value: { case: 'metrics', value: new MetricsBatch() } }).toBinary(),
+    );
+    assert.deepEqual([plain.texts(), watcher.texts()], [[], ['metrics']]);
+  });
+});
 
 describe('data plane of a room', () => {
   it('stamps sender and channel over whatever the packet claims, and never sends back', () => {

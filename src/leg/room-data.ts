@@ -1,6 +1,7 @@
 /** The data plane of one room on this node: stamps and checks a sender's packet once, encodes it once, delivers it to many. */
 import { DataPacket, DataPacket_Kind, UserPacket } from '@livekit/protocol';
 import type { LegIdentity } from '../protocol/leg-messages.ts';
+import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 import {
   decodeDataPacket,
   destinationsOf,
@@ -28,6 +29,8 @@ export type RoomDataOptions = {
   onDropped: (reason: DataDropReason) => void;
   /** Ack or response of a call that the server itself made. */
   onRpcPacket: (sender: LegIdentity, packet: Uint8Array) => void;
+  /** A packet of a participant here, for those of the room who are on other nodes. */
+  onPacket?: (packet: PeerPacket) => void;
 };
 
 type Entry = { member: DataMember; lastReliableSequence: number };
@@ -42,11 +45,13 @@ export class RoomData {
   readonly #cache: ReplayCache;
   readonly #onRpcPacket: RoomDataOptions['onRpcPacket'];
   readonly #onDropped: RoomDataOptions['onDropped'];
+  readonly #onPacket: RoomDataOptions['onPacket'];
 
   constructor(options: RoomDataOptions) {
     this.#cache = new ReplayCache({ ...replay, now: options.now });
     this.#onRpcPacket = options.onRpcPacket;
     this.#onDropped = options.onDropped;
+    this.#onPacket = options.onPacket;
   }
 
   get size(): number {
@@ -107,6 +112,16 @@ export class RoomData {
     this.#fanOut(packet, 'reliable', senderSid);
   }
 
+  /** A packet of a participant on another node, stamped and checked there. */
+  receiveFromPeer(packet: PeerPacket): void {
+    this.#spread(packet, 'remote');
+  }
+
+  /** Reliable packets of participants here of the last moments, oldest first, for a node that just got part of the room. */
+  recentOwn(): PeerPacket[] {
+    return this.#cache.recent().flatMap(({ own }) => (own === undefined ? [] : [own]));
+  }
+
   /** A packet of the server's own. @param recipients participant sids; empty = everybody. */
   sendFromServer(bytes: Uint8Array, kind: DataKind, recipients: readonly string[]): void {
     const packet = decodeDataPacket(bytes);
@@ -115,7 +130,12 @@ export class RoomData {
     }
     packet.kind = kind === 'reliable' ? DataPacket_Kind.RELIABLE : DataPacket_Kind.LOSSY;
     const only = recipients.length === 0 ? undefined : new Set(recipients);
-    this.#deliver(packet, kind, (recipient) => only === undefined || only.has(recipient.participantSid));
+    this.#deliver(kind, {
+      bytes: packet.toBinary(),
+      senderSid: '',
+      sequence: packet.sequence,
+      accepts: (recipient) => only === undefined || only.has(recipient.participantSid),
+    });
   }
 
   /** While active, ack and response of this call go to the host instead of to participants. */
@@ -157,34 +177,59 @@ export class RoomData {
   }
 
   #fanOut(packet: DataPacket, kind: DataKind, senderSid: string): void {
-    const destinations = destinationsOf(packet);
-    const isMetrics = packet.value.case === 'metrics';
-    this.#deliver(
-      packet,
-      kind,
-      (recipient) => {
-        if (recipient.participantSid === senderSid || (isMetrics && recipient.canSubscribeMetrics !== true)) {
-          return false;
-        }
-        return (
-          destinations === undefined ||
-          destinations.has(recipient.identity) ||
-          destinations.has(recipient.participantSid)
-        );
-      },
+    const { roomName } = this.#entries.get(senderSid)?.member.identity ?? { roomName: '' };
+    const encoded: PeerPacket = {
+      roomName,
       senderSid,
-    );
+      sequence: packet.sequence,
+      reliable: kind === 'reliable',
+      destinations: [...(destinationsOf(packet) ?? [])],
+      metrics: packet.value.case === 'metrics',
+      packet: packet.toBinary(),
+    };
+    this.#spread(encoded, 'own');
+    if (this.#onPacket !== undefined && !this.#areAllHere(encoded.destinations)) {
+      this.#onPacket(encoded);
+    }
   }
 
-  #deliver(packet: DataPacket, kind: DataKind, accepts: (recipient: LegIdentity) => boolean, senderSid = ''): void {
-    const bytes = packet.toBinary();
+  #areAllHere(destinations: readonly string[]): boolean {
+    if (destinations.length === 0) {
+      return false;
+    }
+    const identities = [...this.#entries.values()].map(({ member }) => member.identity);
+    const names = new Set(identities.flatMap(({ identity, participantSid }) => [identity, participantSid]));
+    return destinations.every((name) => names.has(name));
+  }
+
+  #spread(packet: PeerPacket, origin: 'own' | 'remote'): void {
+    const { senderSid, sequence, metrics } = packet;
+    const destinations = packet.destinations.length === 0 ? undefined : new Set<string>(packet.destinations);
+    const accepts = (recipient: LegIdentity): boolean => {
+      if (recipient.participantSid === senderSid || (metrics && recipient.canSubscribeMetrics !== true)) {
+        return false;
+      }
+      return (
+        destinations === undefined || destinations.has(recipient.identity) || destinations.has(recipient.participantSid)
+      );
+    };
+    this.#deliver(packet.reliable ? 'reliable' : 'lossy', {
+      bytes: packet.packet,
+      senderSid,
+      sequence,
+      accepts,
+      ...(origin === 'own' ? { own: packet } : {}),
+    });
+  }
+
+  #deliver(kind: DataKind, packet: CachedPacket): void {
     for (const { member } of this.#entries.values()) {
-      if (accepts(member.identity)) {
-        member.deliver(kind, bytes);
+      if (packet.accepts(member.identity)) {
+        member.deliver(kind, packet.bytes);
       }
     }
     if (kind === 'reliable') {
-      this.#cache.add({ bytes, senderSid, sequence: packet.sequence, accepts });
+      this.#cache.add(packet);
     }
   }
 

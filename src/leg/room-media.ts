@@ -3,19 +3,28 @@ import type { CreateRouterOptions } from '../media/media-worker.ts';
 import type { ProducerLevel } from '../media/media-types.ts';
 import type { RoomRouter } from '../media/room-router.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
+import type { Logger } from '../observe/log.ts';
 import type { NodeId, TrackSid } from '../protocol/ids.ts';
-import type { LegToHost, TrackLevel } from '../protocol/leg-messages.ts';
+import type { LegToHost, TrackLevel, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 import type { Leg } from './leg.ts';
 import type { DataDropReason } from './observer.ts';
+import type { PeerClient } from './peer-client.ts';
+import type { PeerRoom } from './peer-server.ts';
 import type { ProducerDirectory, PublishedProducer } from './published-producer.ts';
+import { RemoteLayers } from './remote-layers.ts';
 import { RoomData } from './room-data.ts';
+import { WorkerProducers } from './worker-producers.ts';
 
 export type RoomMediaOptions = {
   roomName: string;
   nodeId: NodeId;
   pool: WorkerPool;
   routerOptions: CreateRouterOptions;
+  peer: (nodeId: NodeId) => PeerClient;
+  pipeLingerMs: number;
   now: () => number;
+  log: Logger;
   onDataDropped: (reason: DataDropReason) => void;
   send: (message: LegToHost) => void;
 };
@@ -25,7 +34,7 @@ const workerRestartMs = 2000;
 /** One count over all legs serves the reports of all publishers. */
 const wantedLayersMaxAgeMs = 1000;
 
-export class RoomMedia implements ProducerDirectory {
+export class RoomMedia implements ProducerDirectory, PeerRoom {
   readonly roomName: string;
   readonly nodeId: NodeId;
   readonly data: RoomData;
@@ -34,6 +43,10 @@ export class RoomMedia implements ProducerDirectory {
   readonly #producers = new Map<string, PublishedProducer>();
   readonly #legs = new Map<string, Leg>();
   readonly #closing = new Set<Leg>();
+  readonly #workers = new Map<number, WorkerProducers>();
+  readonly #remoteLayers = new RemoteLayers();
+  #nodes: readonly NodeId[] = [];
+  #epoch = 0;
   #wantedLayers = { atMs: Number.NEGATIVE_INFINITY, byProducer: new Map<string, number>() };
   #closed = false;
 
@@ -46,6 +59,7 @@ export class RoomMedia implements ProducerDirectory {
       onDropped: options.onDataDropped,
       onRpcPacket: (sender, packet) =>
         options.send({ kind: 'rpcPacket', roomName: options.roomName, leg: sender.participantSid, packet }),
+      onPacket: (packet) => this.#sendToNodes(this.#nodes, packet),
     });
   }
 
@@ -57,9 +71,107 @@ export class RoomMedia implements ProducerDirectory {
     return this.#producers.size;
   }
 
-  /** Workers that carry legs of this room. */
-  workers(): Set<number> {
-    return new Set([...this.#legs.values()].map((leg) => leg.workerIndex));
+  /** Producers that came here from other workers and nodes, one per worker that they came to. */
+  get pipedCount(): number {
+    return [...this.#workers.values()].reduce((sum, worker) => sum + worker.received, 0);
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Other nodes with legs of this room. One that is new gets the data of the last moments, as a new participant does. */
+  setNodes(nodes: readonly NodeId[], epoch: number): void {
+    if (epoch < this.#epoch) {
+      return;
+    }
+    const others = nodes.filter((node) => node !== this.nodeId);
+    const known = new Set(this.#nodes);
+    this.#epoch = epoch;
+    this.#nodes = others;
+    const fresh = others.filter((node) => !known.has(node));
+    if (fresh.length > 0) {
+      for (const packet of this.data.recentOwn()) {
+        this.#sendToNodes(fresh, packet);
+      }
+    }
+  }
+
+  /** What legs on this worker can consume. */
+  producersOn(workerIndex: number): WorkerProducers {
+    let producers = this.#workers.get(workerIndex);
+    if (producers === undefined) {
+      const { roomName, peer, now, pipeLingerMs, log } = this.#options;
+      producers = new WorkerProducers({
+        roomName,
+        workerIndex,
+        published: (producerId) => this.#producers.get(producerId),
+        router: () => this.router(workerIndex),
+        peer,
+        epoch: () => this.#epoch,
+        lingerMs: pipeLingerMs,
+        now,
+        onChanged: () => this.#producersChanged(workerIndex),
+        log,
+      });
+      this.#workers.set(workerIndex, producers);
+    }
+    return producers;
+  }
+
+  /** What a leg subscribes to; the part that lives elsewhere is brought to its worker. */
+  setWishes(leg: Leg, subscriptions: readonly WantedSubscription[]): void {
+    const { participantSid } = leg.identity;
+    const elsewhere = subscriptions.filter(
+      ({ home }) => home.nodeId !== this.nodeId || home.workerIndex !== leg.workerIndex,
+    );
+    this.producersOn(leg.workerIndex).setWishes(participantSid, elsewhere);
+  }
+
+  receivePacket(packet: PeerPacket): void {
+    this.data.receiveFromPeer(packet);
+  }
+
+  setWantedLayer(nodeId: NodeId, producerId: string, layer: number): void {
+    if (this.#producers.has(producerId)) {
+      this.#remoteLayers.set(nodeId, producerId, layer);
+    }
+  }
+
+  forgetPeer(nodeId: NodeId): void {
+    this.#remoteLayers.forgetNode(nodeId);
+  }
+
+  /** Once a second: tells other nodes which layers of their producers are taken here. */
+  tellWantedLayers(): void {
+    const homes = new Map<string, NodeId>();
+    for (const worker of this.#workers.values()) {
+      for (const [producerId, { home }] of worker.remoteWishes()) {
+        if (home.nodeId !== this.nodeId) {
+          homes.set(producerId, home.nodeId);
+        }
+      }
+    }
+    if (homes.size === 0) {
+      return;
+    }
+    for (const { producerId, layer } of this.#remoteLayers.changesFor(homes.keys(), (id) =>
+      this.#localWantedLayer(id),
+    )) {
+      const nodeId = homes.get(producerId);
+      if (nodeId !== undefined) {
+        this.#options.peer(nodeId).send({ kind: 'wantedLayer', roomName: this.roomName, producerId, layer });
+      }
+    }
+  }
+
+  /** How much of this room is on a worker. */
+  shareOf(workerIndex: number): { roomLegs: number; roomTracks: number } {
+    const isHere = (entry: { workerIndex: number }): boolean => entry.workerIndex === workerIndex;
+    return {
+      roomLegs: [...this.#legs.values()].filter(isHere).length,
+      roomTracks: [...this.#producers.values()].filter(isHere).length,
+    };
   }
 
   add(leg: Leg): void {
@@ -71,6 +183,7 @@ export class RoomMedia implements ProducerDirectory {
   async remove(leg: Leg): Promise<void> {
     this.#legs.delete(leg.identity.participantSid);
     this.data.leave(leg.identity.participantSid);
+    this.#workers.get(leg.workerIndex)?.setWishes(leg.identity.participantSid, []);
     this.#closing.add(leg);
     await leg.close();
     this.#closing.delete(leg);
@@ -109,12 +222,17 @@ export class RoomMedia implements ProducerDirectory {
 
   removeProducer(producerId: string): void {
     if (this.#producers.delete(producerId)) {
+      this.#remoteLayers.forgetProducer(producerId);
       this.#producersChanged();
     }
   }
 
-  /** Highest spatial layer of a producer that any leg here takes; -1 = none does. At most a second old. */
+  /** Highest spatial layer of a producer that any leg takes; -1 = none does. Of legs here at most a second old. */
   highestWantedLayer(producerId: string): number {
+    return Math.max(this.#localWantedLayer(producerId), this.#remoteLayers.highest(producerId));
+  }
+
+  #localWantedLayer(producerId: string): number {
     const nowMs = this.#options.now();
     if (nowMs - this.#wantedLayers.atMs > wantedLayersMaxAgeMs) {
       this.#wantedLayers = { atMs: nowMs, byProducer: this.#countWantedLayers() };
@@ -125,19 +243,26 @@ export class RoomMedia implements ProducerDirectory {
   /** Everything on this worker is closed already. */
   workerDied(workerIndex: number): void {
     this.#routers.delete(workerIndex);
+    const producers = this.#workers.get(workerIndex);
+    this.#workers.delete(workerIndex);
+    void producers?.close();
   }
 
-  close(): void {
+  /** @returns when the engine holds nothing of it any more. */
+  async close(): Promise<void> {
     this.#closed = true;
-    for (const router of this.#routers.values()) {
-      // One that is still being made is closed as soon as it is there.
-      router.then(
-        (made) => made.close(),
-        () => undefined,
-      );
-    }
+    const routers = [...this.#routers.values()];
+    const workers = [...this.#workers.values()];
     this.#routers.clear();
     this.#producers.clear();
+    await Promise.all(workers.map((worker) => worker.close()));
+    // One that is still being made is closed as soon as it is there.
+    for (const made of await Promise.allSettled(routers)) {
+      if (made.status === 'fulfilled') {
+        await made.value.closePipes();
+        made.value.close();
+      }
+    }
   }
 
   async #createRouter(workerIndex: number): Promise<RoomRouter> {
@@ -173,9 +298,18 @@ export class RoomMedia implements ProducerDirectory {
     return highest;
   }
 
-  #producersChanged(): void {
+  /** @param workerIndex undefined = all */
+  #producersChanged(workerIndex?: number): void {
     for (const leg of this.#legs.values()) {
-      leg.producersChanged();
+      if (workerIndex === undefined || leg.workerIndex === workerIndex) {
+        leg.producersChanged();
+      }
+    }
+  }
+
+  #sendToNodes(nodes: readonly NodeId[], packet: PeerPacket): void {
+    for (const node of nodes) {
+      this.#options.peer(node).sendData(packet);
     }
   }
 }

@@ -33,7 +33,7 @@ export class StreamStates {
 }
 
 /** Wanted and sent by its publisher, but no layer of it is forwarded. */
-export function isStalled(subscription: Held, producers: ProducerDirectory): boolean {
+export function isStalled(subscription: Held, producers: Pick<ProducerDirectory, 'producer'>): boolean {
   const { consumer, bound } = subscription;
   if (
     consumer === undefined ||

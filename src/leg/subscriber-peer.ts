@@ -13,13 +13,13 @@ import { Negotiation } from '../subscription/negotiation.ts';
 import { planSubscriptions, type SubscriptionAction } from '../subscription/plan-subscriptions.ts';
 import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
-import type { ProducerDirectory } from './published-producer.ts';
+import type { ConsumableProducers } from './published-producer.ts';
 import { ReconcileLoop } from './reconcile-loop.ts';
 import { SubscriberSections, type Held } from './subscriber-sections.ts';
 
 export type SubscriberPeerOptions = {
   router: () => Promise<RoomRouter>;
-  producers: ProducerDirectory;
+  producers: ConsumableProducers;
   /** Monotonic milliseconds. */
   now: () => number;
   firstOfferId: number;
@@ -353,6 +353,7 @@ export class SubscriberPeer {
     if (paused !== consumer.paused) {
       requests.push(paused ? consumer.pause() : consumer.resume());
     }
+    this.#options.producers.setTaken(consumer, !paused);
     held.applied = { spatial, temporal, priority: want.priority };
     await Promise.all(requests);
   }

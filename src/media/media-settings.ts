@@ -16,7 +16,16 @@ export function mediaSettings(config: Config): MediaSettings {
     iceConsentTimeoutSeconds: config.rtc.ice_disconnected_timeout,
     initialBitrateBps: config.rtc.initial_bitrate_bps,
     reliableQueueBytes: config.rtc.reliable_queue_bytes,
+    pipes: {
+      address: config.rtc.pipe_address || (isAnyAddress(listenAddress) ? '127.0.0.1' : listenAddress),
+      portRangeStart: config.rtc.pipe_port_range_start,
+      portRangeEnd: config.rtc.pipe_port_range_end,
+    },
   };
+}
+
+function isAnyAddress(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
 }
 
 /** Every IPv4 address of the machine when bound to all, external ones first; the bound address otherwise. */

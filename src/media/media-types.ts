@@ -30,6 +30,8 @@ export type MediaSettings = {
   initialBitrateBps: number;
   /** Bytes of reliable data that may wait for one subscriber. */
   reliableQueueBytes: number;
+  /** Where pipes between routers listen: an address that the other nodes reach, a port for each end. */
+  pipes: { address: string; portRangeStart: number; portRangeEnd: number };
 };
 
 /** Larger data-channel messages are dropped and counted. Also what SDP has to state as `a=max-message-size`. */

@@ -106,6 +106,9 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
       for (const transport of router.transports) {
         load += 0.25 + transport.producers.size + transport.consumers.size;
       }
+      for (const end of router.pipeEnds) {
+        load += end.streams;
+      }
     }
     return load;
   }

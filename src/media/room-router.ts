@@ -9,6 +9,7 @@ import { localCandidates } from './local-candidates.ts';
 import { maxMessageBytes, type MediaCloseReason, type MediaSettings, type ProducerLevel } from './media-types.ts';
 import { lowBufferBytes } from './outgoing-stream.ts';
 import { PeerTransport } from './peer-transport.ts';
+import { PipeEnd } from './pipe-end.ts';
 
 export type RoomRouterEvents = {
   /** Every 250 ms while anybody is above the threshold, and once with an empty list when all fell silent. */
@@ -26,11 +27,16 @@ export type RoomRouterOptions = {
   onClosed: (router: RoomRouter) => void;
 };
 
+const pipeBufferBytes = 2 * 1024 * 1024;
+
 /** One room on one worker: its transports, speaker levels and data. */
 export class RoomRouter extends EventEmitter<RoomRouterEvents> {
   readonly #options: RoomRouterOptions;
   readonly #router: types.Router;
   readonly #transports = new Set<PeerTransport>();
+  readonly #pipeEnds = new Set<PipeEnd>();
+  readonly #openingPipeEnds = new Set<Promise<unknown>>();
+  #pipesClosing = false;
   readonly #withBwe: RtpCapabilities;
   readonly #withoutBwe: RtpCapabilities;
   #bus: Promise<DataBus> | undefined;
@@ -106,6 +112,32 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
     return peer;
   }
 
+  get pipeEnds(): ReadonlySet<PipeEnd> {
+    return this.#pipeEnds;
+  }
+
+  /** One end of a pipe to another router of the room, on another worker or node. */
+  async createPipeEnd(): Promise<PipeEnd> {
+    this.#assertOpen();
+    if (this.#pipesClosing) {
+      throw mediaClosed('the router');
+    }
+    const opening = this.#openPipeEnd();
+    this.#openingPipeEnds.add(opening);
+    try {
+      return await opening;
+    } finally {
+      this.#openingPipeEnds.delete(opening);
+    }
+  }
+
+  /** To be awaited before `close`: what the engine makes in a router that closes meanwhile would never be released. */
+  async closePipes(): Promise<void> {
+    this.#pipesClosing = true;
+    await Promise.allSettled(this.#openingPipeEnds);
+    await Promise.all([...this.#pipeEnds].map((end) => end.close()));
+  }
+
   /** Whether a producer of this id is on this router, its own or a piped one. */
   canConsume(producerId: string): boolean {
     return this.#router.canConsume({ producerId, rtpCapabilities: this.#router.rtpCapabilities });
@@ -120,6 +152,35 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
   dataBus(): Promise<DataBus> {
     this.#bus ??= DataBus.create({ router: this.#router, log: this.#options.log });
     return this.#bus;
+  }
+
+  async #openPipeEnd(): Promise<PipeEnd> {
+    const { address, portRangeStart, portRangeEnd } = this.#options.settings.pipes;
+    const transport = await this.#router
+      .createPipeTransport({
+        listenInfo: {
+          protocol: 'udp',
+          ip: address,
+          portRange: { min: portRangeStart, max: portRangeEnd },
+          // All tracks of a worker's publishers come in here; the system's limit may be lower and then holds.
+          recvBufferSize: pipeBufferBytes,
+          sendBufferSize: pipeBufferBytes,
+        },
+        enableSctp: false,
+        enableRtx: true,
+        enableSrtp: true,
+      })
+      .catch((error: unknown) => {
+        throw this.#router.closed ? mediaClosed('the router') : engineRefused('a pipe', error);
+      });
+    this.#assertOpen();
+    const end = new PipeEnd({
+      transport,
+      capabilities: this.rtpCapabilities,
+      forget: (closed) => this.#pipeEnds.delete(closed),
+    });
+    this.#pipeEnds.add(end);
+    return end;
   }
 
   forget(transport: PeerTransport): void {
@@ -143,6 +204,9 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
       transport.parentClosed(childReason);
     }
     this.#transports.clear();
+    for (const end of [...this.#pipeEnds]) {
+      end.parentClosed(childReason);
+    }
     this.#options.onClosed(this);
     this.emit('close', reason);
   }

@@ -18,6 +18,7 @@ export function startTestPool(settings: Partial<MediaSettings> = {}): Promise<Wo
       iceConsentTimeoutSeconds: 10,
       initialBitrateBps: 3_000_000,
       reliableQueueBytes: 16_000_000,
+      pipes: { address: '127.0.0.1', portRangeStart: 20_000, portRangeEnd: 29_999 },
       ...settings,
     },
   });

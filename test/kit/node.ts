@@ -147,14 +147,14 @@ async function testConfig(port: number, changes: RawConfig = {}): Promise<RawCon
       port_range_end: firstMediaPort + workers,
     },
   };
-  return merge(base, changes);
+  return mergeConfig(base, changes);
 }
 
-function merge(base: RawConfig, changes: RawConfig): RawConfig {
+export function mergeConfig(base: RawConfig, changes: RawConfig): RawConfig {
   const merged = { ...base };
   for (const [key, value] of Object.entries(changes)) {
     const old = merged[key];
-    merged[key] = isPlain(old) && isPlain(value) && key !== 'keys' ? merge(old, value) : value;
+    merged[key] = isPlain(old) && isPlain(value) && key !== 'keys' ? mergeConfig(old, value) : value;
   }
   return merged;
 }

@@ -10,8 +10,8 @@ export class TcpProxy {
   readonly #orphans = new Set<Socket>();
   #port = 0;
 
-  /** @param targetPort on 127.0.0.1 */
-  static async start(targetPort: number): Promise<TcpProxy> {
+  /** @param targetPort on 127.0.0.1; a function is asked for each new connection */
+  static async start(targetPort: number | (() => number)): Promise<TcpProxy> {
     const proxy = new TcpProxy(targetPort);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
@@ -19,8 +19,10 @@ export class TcpProxy {
     return proxy;
   }
 
-  private constructor(targetPort: number) {
-    this.#server = createServer((client) => this.#accept(client, targetPort));
+  private constructor(targetPort: number | (() => number)) {
+    this.#server = createServer((client) =>
+      this.#accept(client, typeof targetPort === 'number' ? targetPort : targetPort()),
+    );
   }
 
   /** `http://127.0.0.1:port` */

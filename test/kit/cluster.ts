@@ -1,0 +1,272 @@
+/** A cluster of real processes on loopback: Redis, masters and media nodes, that tests may stop, kill and freeze. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { freePort, freePortRange } from './free-ports.ts';
+import { findWorker } from './light/build.ts';
+import { LogRecord } from './log-record.ts';
+import { mergeConfig, type RawConfig } from './node.ts';
+import { startRedis, type RedisProcess, type SentinelSetup } from './redis.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+import { devKey } from './tokens.ts';
+import { until, withDeadline } from './until.ts';
+
+export type ClusterOptions = {
+  masters?: number;
+  media?: number;
+  /** Merged into the options of every node. */
+  config?: RawConfig;
+  /** In place of a Redis of its own; the caller closes it. */
+  sentinel?: SentinelSetup;
+};
+
+type Role = 'master' | 'media';
+
+const clusterSecret = 'the secret of a cluster under test';
+const mediaPorts = 2;
+const pipePorts = 40;
+
+/** One node of the cluster. */
+export class ClusterProcess {
+  readonly role: Role;
+  readonly name: string;
+  readonly port: number;
+  /** The only media port of a media node: it runs one worker. */
+  readonly mediaPortStart: number;
+  readonly log = new LogRecord();
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+  /** Whatever ends it without having been told to is a failure. */
+  #isEnding = false;
+
+  static async start(role: Role, name: string, config: RawConfig): Promise<ClusterProcess> {
+    const folder = await mkdtemp(path.join(tmpdir(), `plenum-${name}-`));
+    const file = path.join(folder, 'config.yaml');
+    await writeFile(file, JSON.stringify(config));
+    const main = path.join(import.meta.dirname, '../../src/main.ts');
+    const child = spawn(process.execPath, [main, 'start', '--role', role, '--config', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new ClusterProcess({ role, name, config, child, folder });
+  }
+
+  private constructor(parts: { role: Role; name: string; config: RawConfig; child: ChildProcess; folder: string }) {
+    this.role = parts.role;
+    this.name = parts.name;
+    this.port = Number(parts.config['port']);
+    const { rtc } = parts.config as { rtc?: { port_range_start?: number } };
+    this.mediaPortStart = rtc?.port_range_start ?? 0;
+    this.#child = parts.child;
+    this.#folder = parts.folder;
+    for (const stream of [parts.child.stdout, parts.child.stderr])
+      stream?.setEncoding('utf8').on('data', (chunk: string) => this.log.write(chunk));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get nodeId(): string {
+    const ready = this.log.lines.find((line) => line.msg === 'node is ready');
+    return typeof ready?.['nodeId'] === 'string' ? ready['nodeId'] : '';
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  async waitUntilReady(): Promise<void> {
+    await until(
+      () => {
+        if (!this.isRunning) return `${this.name} ended with ${this.#child.exitCode}\n${this.log.tail()}`;
+        return this.nodeId === '' ? `${this.name} is not ready\n${this.log.tail()}` : '';
+      },
+      { timeoutMs: 30_000 },
+    );
+  }
+
+  /** kill -9. Its media workers end by themselves. */
+  async kill(): Promise<void> {
+    this.#isEnding = true;
+    this.#child.kill('SIGKILL');
+    await this.#ended();
+  }
+
+  pause(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** In good order. */
+  async stop(): Promise<void> {
+    this.#isEnding = true;
+    if (this.isRunning) this.#child.kill('SIGTERM');
+    await withDeadline(this.#ended(), () => `end of ${this.name}\n${this.log.tail()}`, 15_000).finally(() =>
+      this.#child.kill('SIGKILL'),
+    );
+  }
+
+  /** What the test did not expect. */
+  complaints(): string[] {
+    const crashed = this.#isEnding || this.isRunning ? [] : [`${this.name} ended: ${this.log.tail()}`];
+    return [...crashed, ...this.log.unexpectedErrors().map((line) => `${this.name}: ${JSON.stringify(line)}`)];
+  }
+
+  async removeFiles(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #ended(): Promise<void> {
+    if (this.isRunning) await once(this.#child, 'exit');
+  }
+}
+
+export class TestCluster {
+  /** The one that is the master when the cluster starts. */
+  readonly redis: RedisProcess;
+  readonly masters: ClusterProcess[] = [];
+  readonly media: ClusterProcess[] = [];
+  readonly #config: RawConfig;
+  readonly #isRedisShared: boolean;
+  readonly #started = { master: 0, media: 0 };
+
+  static async start(options: ClusterOptions = {}): Promise<TestCluster> {
+    const worker = await findWorker();
+    if (worker !== undefined) process.env['MEDIASOUP_WORKER_BIN'] = worker;
+    const { sentinel } = options;
+    const behindSentinel: RawConfig = {
+      redis: {
+        address: '',
+        sentinel_master_name: sentinel?.masterName ?? '',
+        sentinel_addresses: sentinel?.addresses.map(({ host, port }) => `${host}:${port}`) ?? [],
+      },
+    };
+    const config = sentinel === undefined ? (options.config ?? {}) : mergeConfig(behindSentinel, options.config ?? {});
+    const redis = (await sentinel?.master()) ?? (await startRedis());
+    const cluster = new TestCluster(redis, config, sentinel !== undefined);
+    try {
+      const count = { master: options.masters ?? 2, media: options.media ?? 3 };
+      const starting: Promise<unknown>[] = [];
+      for (let index = 0; index < count.media; index += 1) starting.push(cluster.addMedia());
+      for (let index = 0; index < count.master; index += 1) starting.push(cluster.addMaster());
+      await Promise.all(starting);
+      await cluster.waitUntilJoined(count.media);
+    } catch (error) {
+      await cluster.close().catch(() => undefined);
+      throw error;
+    }
+    return cluster;
+  }
+
+  private constructor(redis: RedisProcess, config: RawConfig, isRedisShared: boolean) {
+    this.redis = redis;
+    this.#config = config;
+    this.#isRedisShared = isRedisShared;
+  }
+
+  get nodes(): ClusterProcess[] {
+    return [...this.masters, ...this.media];
+  }
+
+  /** @param index of the master */
+  url(index: number): string {
+    return this.masters[index]?.url ?? '';
+  }
+
+  /** What stands before the masters: takes connections to the first one that runs. */
+  frontDoor(): Promise<TcpProxy> {
+    return TcpProxy.start(() => this.masters.find((node) => node.isRunning)?.port ?? 0);
+  }
+
+  async addMaster(config: RawConfig = {}): Promise<ClusterProcess> {
+    return this.#add('master', this.masters, config);
+  }
+
+  async addMedia(config: RawConfig = {}): Promise<ClusterProcess> {
+    const first = await freePortRange(mediaPorts + pipePorts);
+    return this.#add(
+      'media',
+      this.media,
+      mergeConfig(
+        {
+          rtc: {
+            workers: 1,
+            node_ip: ['127.0.0.1'],
+            bind_address: '127.0.0.1',
+            port_range_start: first,
+            port_range_end: first + mediaPorts - 1,
+            pipe_port_range_start: first + mediaPorts,
+            pipe_port_range_end: first + mediaPorts + pipePorts - 1,
+          },
+        },
+        config,
+      ),
+    );
+  }
+
+  /** Media nodes that host at least one room whose opening the log tells, by room name. */
+  hostOf(roomName: string): ClusterProcess {
+    let found: { node: ClusterProcess; at: number } | undefined;
+    for (const node of this.media) {
+      for (const line of node.log.lines) {
+        const at = Number(line['time']);
+        if (line.msg === 'room opened' && line['room'] === roomName && (found === undefined || at >= found.at)) {
+          found = { node, at };
+        }
+      }
+    }
+    if (found === undefined) throw new Error(`nobody hosts ${roomName}`);
+    return found.node;
+  }
+
+  /** Every master places rooms once it has seen the media nodes. */
+  async waitUntilJoined(count: number): Promise<void> {
+    await until(async () => {
+      const ids = await this.redis.ask('SCARD test:nodes');
+      const expected = this.nodes.filter((node) => node.isRunning).length;
+      return ids.startsWith(`:${expected}`) ? '' : `${ids.trim()} of ${expected} nodes, ${count} media`;
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.masters.map((node) => node.stop()));
+    await Promise.all(this.media.map((node) => node.stop()));
+    if (!this.#isRedisShared) await this.redis.close();
+    await Promise.all(this.nodes.map((node) => node.removeFiles()));
+    const complaints = this.nodes.flatMap((node) => node.complaints());
+    if (complaints.length > 0) throw new Error(`the cluster complains:\n${complaints.slice(0, 8).join('\n')}`);
+  }
+
+  async #add(role: Role, list: ClusterProcess[], config: RawConfig): Promise<ClusterProcess> {
+    const base: RawConfig = {
+      port: await freePort(),
+      bind_addresses: ['127.0.0.1'],
+      keys: { [devKey.apiKey]: devKey.apiSecret },
+      logging: { level: 'info', json: true },
+      redis: { address: `127.0.0.1:${this.redis.port}` },
+      // A machine that runs tests is never idle.
+      node_limit: { cpu: 0, worker_cpu: 1, event_loop_lag: 0 },
+      cluster: {
+        name: 'test',
+        secret: clusterSecret,
+        relay_port: await freePort(),
+        relay_bind_addresses: ['127.0.0.1'],
+      },
+    };
+    this.#started[role] += 1;
+    const name = `${role}-${this.#started[role]}`;
+    const node = await ClusterProcess.start(role, name, mergeConfig(mergeConfig(base, this.#config), config));
+    list.push(node);
+    await node.waitUntilReady();
+    return node;
+  }
+}
