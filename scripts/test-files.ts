@@ -22,11 +22,13 @@ export function testStages(options: { long: boolean; only: string }): TestStage[
   };
   const long = take((path) => path.endsWith('.long.test.ts'));
   const redis = take((path) => path.endsWith('.redis.test.ts'));
+  const cluster = take((path) => path.startsWith('test/cluster/'));
   const media = take((path) => path.endsWith('.media.test.ts') || /^(test|worker)\//.test(path));
   return [
     { name: 'pure', files, together: true, deadlineMs: 1.5 * MINUTE_MS },
     { name: 'redis', files: redis, together: false, deadlineMs: 2 * MINUTE_MS },
     { name: 'media', files: media, together: false, deadlineMs: 3 * MINUTE_MS },
+    { name: 'cluster', files: cluster, together: false, deadlineMs: 3 * MINUTE_MS },
     { name: 'long', files: options.long ? long : [], together: false, deadlineMs: 60 * MINUTE_MS },
   ];
 }

@@ -17,6 +17,7 @@ Runs the checks (./plenum check) and all tests, and ends with "N passed, N faile
   src/**/x.test.ts        needs nothing; all of these run in one process
   src/**/x.redis.test.ts  needs redis-server
   src/**/x.media.test.ts  needs the media worker; these and test/** run one file at a time
+  test/cluster/**         real clusters on this machine: redis-server, masters, media nodes
 `;
 
 const SLOWEST = 10;

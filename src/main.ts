@@ -3,14 +3,15 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
+import { checkRole, roles, type Role } from './config/check-role.ts';
 import { badConfig } from './config/errors.ts';
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/options.ts';
 import { configHelp } from './config/reference.ts';
 import { PlenumError } from './lib/errors.ts';
 import { createLog } from './observe/log.ts';
-import type { RunningServer } from './roles/all.ts';
 import { developmentBanner, developmentDefaults } from './roles/development.ts';
+import type { RoleOptions, RunningRole } from './roles/node-parts.ts';
 
 const exitFailed = 1;
 const exitBadUse = 2;
@@ -59,7 +60,7 @@ function devCommand(): Command {
     .addHelpText('after', aboutDev)
     .action(async (flags: ServerFlags) => {
       const config = readConfig(flags, developmentDefaults);
-      await serve(config, (server) => process.stdout.write(developmentBanner(config, server.port)));
+      await serve(config, 'all', (server) => process.stdout.write(developmentBanner(config, server.port)));
     });
 }
 
@@ -78,13 +79,15 @@ Examples:
 function startCommand(): Command {
   return withServerFlags(new Command('start'))
     .description('run one role of a server with a config file')
-    .addOption(new Option('--role <role>', 'what this process does').choices(['all']).default('all'))
+    .addOption(new Option('--role <role>', 'what this process does').choices(roles).default('all'))
     .addHelpText(
       'after',
       `\nExample:\n  ./plenum start --role all --config plenum.yaml\n\nOptions of the config file:\n${configHelp()}\n`,
     )
-    .action(async (flags: ServerFlags) => {
-      await serve(readConfig(flags, {}), () => undefined);
+    .action(async (flags: ServerFlags & { role: Role }) => {
+      const config = readConfig(flags, {});
+      checkRole(config, flags.role);
+      await serve(config, flags.role);
     });
 }
 
@@ -130,13 +133,23 @@ function readConfigFile(file: string): string {
   }
 }
 
+/** Each role is loaded when it is started: the short commands need none of it, and masters no media engine. */
+async function startRole(role: Role, options: RoleOptions): Promise<RunningRole> {
+  switch (role) {
+    case 'all':
+      return (await import('./roles/all.ts')).startAll(options);
+    case 'master':
+      return (await import('./roles/master.ts')).startMaster(options);
+    case 'media':
+      return (await import('./roles/media.ts')).startMedia(options);
+  }
+}
+
 /** Runs until a signal: the first one ends in order, a second one or SIGQUIT at once. */
-async function serve(config: Config, announce: (server: RunningServer) => void): Promise<void> {
+async function serve(config: Config, role: Role, announce?: (server: RunningRole) => void): Promise<void> {
   const log = createLog(config.logging);
-  // Loaded here and not above: the short commands need none of it.
-  const { startAll } = await import('./roles/all.ts');
-  const server = await startAll({ config, log });
-  announce(server);
+  const server = await startRole(role, { config, log });
+  announce?.(server);
   const signal = await firstSignal();
   log.info({ signal }, 'stopping');
   const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();

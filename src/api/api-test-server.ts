@@ -63,6 +63,8 @@ export class ModelNode implements RoomDirectory, HostConnector {
     return { roomName, nodeId: this.id };
   }
 
+  forget(): void {}
+
   list(names: string[]): Promise<Uint8Array[]> {
     const wanted = [...this.rooms.values()].filter(({ room }) => names.length === 0 || names.includes(room.name));
     return Promise.resolve(wanted.map(({ room }) => room.toBinary()));

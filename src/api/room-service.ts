@@ -1,4 +1,5 @@
 /** Carries out RoomService requests: from the directory, or by the host of the room. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Message } from '@bufbuild/protobuf';
 import { type ListRoomsRequest, ListRoomsResponse, Room } from '@livekit/protocol';
 import type { RoomDirectory } from '../cluster/directory.ts';
@@ -8,6 +9,8 @@ import { roomNotFound, unimplemented } from './errors.ts';
 import type { RoomClient } from './room-client.ts';
 import { commandTimeoutMs, type Carrier, type HostCarrier } from './room-methods.ts';
 import { abortable } from './abortable.ts';
+
+const maxAttempts = 5;
 
 export type RoomServiceOptions = { directory: RoomDirectory; client: RoomClient };
 
@@ -45,12 +48,30 @@ export class RoomService {
     request: Message,
     signal: AbortSignal,
   ): Promise<CommandResult> {
-    const place = this.#directory.place(carrier.roomName);
-    const location = await abortable(place, { signal, timeoutMs: commandTimeoutMs });
-    return this.#run(location.nodeId, { ...carrier, timeoutMs: commandTimeoutMs }, { request, signal });
+    return this.#untilHere(carrier.roomName, async () => {
+      const place = this.#directory.place(carrier.roomName);
+      const location = await abortable(place, { signal, timeoutMs: commandTimeoutMs });
+      return this.#run(location.nodeId, { ...carrier, timeoutMs: commandTimeoutMs }, { request, signal });
+    });
   }
 
   async #runOnHost(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
+    return this.#untilHere(carrier.roomName, () => this.#runOnce(carrier, request, signal));
+  }
+
+  /** A node that does not host the room has done nothing: the directory is asked anew, a few times. */
+  async #untilHere(roomName: string, run: () => Promise<CommandResult>): Promise<CommandResult> {
+    for (let attempt = 1; ; attempt += 1) {
+      const result = await run();
+      if (result.ok || result.meta?.reason !== 'not-here' || attempt === maxAttempts) {
+        return result;
+      }
+      this.#directory.forget(roomName);
+      await delay(attempt * 20);
+    }
+  }
+
+  async #runOnce(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
     const locate = this.#directory.locate(carrier.roomName);
     const location = await abortable(locate, { signal, timeoutMs: commandTimeoutMs });
     if (location === undefined) {

@@ -1,6 +1,7 @@
 /** Which node hosts which room, and what is known about rooms without asking their hosts. */
 import type { NodeId } from '../protocol/ids.ts';
 import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.ts';
+import type { RoomPart } from '../room/events.ts';
 import type { Link } from './link.ts';
 
 export type RoomLocation = { roomName: string; nodeId: NodeId };
@@ -12,6 +13,8 @@ export interface RoomDirectory {
   place(roomName: string): Promise<RoomLocation>;
   /** Protobuf `Room` messages as the hosts last stated them (at most 5 s old), filtered by name unless `names` is empty. */
   list(names: string[]): Promise<Uint8Array[]>;
+  /** What was told about this room turned out to be wrong: ask anew next time. */
+  forget(roomName: string): void;
 }
 
 /** The host's side of the directory. */
@@ -20,6 +23,27 @@ export interface RoomRegistrar {
   publish(roomName: string, room: Uint8Array): void;
   /** The room is finished; its name is free. */
   release(roomName: string): void;
+}
+
+export type RoomGrant =
+  /** This node hosts the room. `parts`: what an earlier host left of it; undefined for a new room. */
+  | { kind: 'owned'; epoch: number; parts: ReadonlyMap<string, Uint8Array> | undefined }
+  /** Another node does, or the room is between two hosts. */
+  | { kind: 'elsewhere' }
+  /** There is no such room. */
+  | { kind: 'missing' };
+
+/** The host's side of the directory in a cluster: what it hosts is only its own as long as the store says so. */
+export interface RoomOwnership extends RoomRegistrar {
+  /** @param mayCreate whether the room may be new. Rejects with code `unavailable` when the store does not answer. */
+  acquire(roomName: string, mayCreate: boolean): Promise<RoomGrant>;
+  /** Whether the store has confirmed lately that this node hosts its rooms. */
+  isConfirmed(): boolean;
+  save(roomName: string, parts: readonly RoomPart[]): void;
+  /** Gives the room to another node, with all that was saved. @returns whether it is given away */
+  handOver(roomName: string): Promise<boolean>;
+  /** Called with rooms that other nodes host now, or that were ended: this node has no say in them any more. */
+  onLost(lost: (roomName: string) => void): void;
 }
 
 /** Opens links from a gateway (or the API) to a node's room host. */

@@ -63,6 +63,9 @@ export class MemoryDirectory implements RoomDirectory, RoomRegistrar, HostConnec
     return Promise.resolve(wanted.flatMap((name) => this.#rooms.get(name)?.room ?? []));
   }
 
+  /** Here nothing is remembered that could be wrong. */
+  forget(): void {}
+
   publish(roomName: string, room: Uint8Array): void {
     this.#rooms.set(roomName, { placedAtMs: this.#options.now(), room });
   }

@@ -54,7 +54,7 @@ function parseYaml(text: string | undefined): Tree {
   return value;
 }
 
-/** The variables that LiveKit installations set. */
+/** The variables that LiveKit installations set, and secrets that are ours. */
 function fromEnvironment(env: Record<string, string | undefined>): Tree {
   const tree: Tree = {};
   if (env.LIVEKIT_KEYS) {
@@ -65,6 +65,14 @@ function fromEnvironment(env: Record<string, string | undefined>): Tree {
   }
   if (env.NODE_IP) {
     tree.rtc = { node_ip: env.NODE_IP.split(',').map((address) => address.trim()) };
+  }
+  if (env.PLENUM_CLUSTER_SECRET) {
+    tree.cluster = { secret: env.PLENUM_CLUSTER_SECRET };
+  }
+  const redis = { password: env.PLENUM_REDIS_PASSWORD, sentinel_password: env.PLENUM_REDIS_SENTINEL_PASSWORD };
+  const given = Object.entries(redis).filter(([, value]) => value);
+  if (given.length > 0) {
+    tree.redis = Object.fromEntries(given);
   }
   return tree;
 }

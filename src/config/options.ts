@@ -55,6 +55,28 @@ const rtc = z.strictObject({
   ice_disconnected_timeout: seconds
     .default(10)
     .describe('Seconds without ICE consent before a connection counts as lost.'),
+  pipe_address: z
+    .string()
+    .default('')
+    .describe(
+      'Address on which this node receives media from other nodes, reachable for them only; empty = the media address, or loopback when that is all addresses.',
+    ),
+  pipe_port_range_start: port
+    .default(20_000)
+    .describe(
+      'First port for media between workers and nodes. Each pair of workers that shares a room takes one on either side.',
+    ),
+  pipe_port_range_end: port.default(29_999).describe('Last port for media between workers and nodes.'),
+  pipe_linger: seconds
+    .default(15)
+    .describe('Seconds a track that nobody takes any more stays available on another worker or node.'),
+  max_viewers_per_worker: z
+    .int()
+    .min(1)
+    .default(150)
+    .describe(
+      'Participants of one room on one media worker; further ones go to another worker, so that none of them sends one track too often.',
+    ),
   resume_timeout: seconds.default(5).describe('Seconds a client whose media connection was lost has to resume.'),
 });
 
@@ -78,6 +100,11 @@ const room = z.strictObject({
       { mime: 'video/AV1', fmtp_line: '' },
     ])
     .describe('Codecs that participants may publish with.'),
+  max_legs_per_node: uint32
+    .default(0)
+    .describe(
+      'In a cluster: participants of one room on one media node before the next node takes some; 0 = no limit.',
+    ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
   enable_full_room_in_webhooks: z
     .boolean()
@@ -157,11 +184,83 @@ const meet = z.strictObject({
     ),
 });
 
+const cluster = z.strictObject({
+  name: z.string().min(1).max(64).default('plenum').describe('Name of the cluster, the same on all its nodes.'),
+  secret: z
+    .string()
+    .default('')
+    .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
+  secret_file: z.string().default('').describe('File that holds the secret, read when `cluster.secret` is empty.'),
+  relay_port: port.default(7890).describe('Port of the direct connections between nodes.'),
+  relay_bind_addresses: z
+    .array(z.string().min(1))
+    .min(1)
+    .default(['0.0.0.0'])
+    .describe('Addresses that `cluster.relay_port` listens on.'),
+  relay_address: z
+    .string()
+    .default('')
+    .describe(
+      'Address at which other nodes reach `cluster.relay_port`; empty = the first of `cluster.relay_bind_addresses`, or of this machine when that is all.',
+    ),
+  heartbeat_interval: z
+    .number()
+    .min(0.05)
+    .max(60)
+    .default(0.5)
+    .describe('Seconds between signs of life on a connection between nodes.'),
+  heartbeat_misses: z
+    .int()
+    .min(2)
+    .max(100)
+    .default(4)
+    .describe('Signs of life in a row that a node may miss before it counts as dead.'),
+});
+
+const redis = z.strictObject({
+  address: z
+    .string()
+    .default('')
+    .describe('`host:port` of a single Redis (7.0 or newer); empty with Sentinel, and on a node that is alone.'),
+  username: z.string().default('').describe('Redis user; empty = the default one.'),
+  password: z.string().default('').describe('Password of Redis; also `PLENUM_REDIS_PASSWORD`.'),
+  db: z.int().min(0).default(0).describe('Number of the Redis database.'),
+  use_tls: z.boolean().default(false).describe('Reach Redis and Sentinel over TLS.'),
+  sentinel_master_name: z
+    .string()
+    .default('')
+    .describe('Name under which Sentinel knows the master; set it to use Sentinel.'),
+  sentinel_addresses: z.array(z.string().min(1)).default([]).describe('`host:port` of each Sentinel.'),
+  sentinel_username: z.string().default('').describe('User at the Sentinels; empty = the default one.'),
+  sentinel_password: z
+    .string()
+    .default('')
+    .describe('Password at the Sentinels; also `PLENUM_REDIS_SENTINEL_PASSWORD`.'),
+  min_replicas: z
+    .int()
+    .min(0)
+    .default(1)
+    .describe('With Sentinel: replicas that must know who owns a room before anybody is told.'),
+});
+
+const share = z.number().min(0).max(1);
+
+const nodeLimit = z.strictObject({
+  cpu: share.default(0.85).describe('Share of all cores, 0 to 1.'),
+  worker_cpu: share.default(0.85).describe('Share of the core of a media worker, 0 to 1.'),
+  bitrate_bps: z.int().min(0).default(0).describe('Bits per second forwarded in both directions.'),
+  tracks: z.int().min(0).default(0).describe('Published and forwarded tracks.'),
+  rooms: z.int().min(0).default(0).describe('Rooms that the node hosts.'),
+  participants: z.int().min(0).default(0).describe('Participants whose media the node carries.'),
+  event_loop_lag: z.number().min(0).default(200).describe('Milliseconds by which timers are late.'),
+});
+
 export const configSchema = z.strictObject({
   port: port.default(7880).describe('HTTP and WebSocket port.'),
   bind_addresses: z.array(z.string()).default(['0.0.0.0']).describe('Addresses that the HTTP port listens on.'),
   keys: z.record(z.string(), z.string()).default({}).describe('API keys and their secrets.'),
   region: z.string().default('').describe('Region of this node, told to clients.'),
+  zone: z.string().default('').describe('Availability zone of this node within its region.'),
   prometheus_port: port.default(0).describe('Port of the metrics endpoint; 0 = none.'),
   development: z.boolean().default(false).describe('Development mode: known keys, readable logs.'),
   rtc: rtc.prefault({}).describe('Media transport.'),
@@ -172,6 +271,11 @@ export const configSchema = z.strictObject({
   webhook: webhook.prefault({}).describe('Webhooks.'),
   meet: meet.prefault({}).describe('Meeting page.'),
   logging: logging.prefault({}).describe('Logging.'),
+  node_limit: nodeLimit
+    .prefault({})
+    .describe('Where media nodes of a cluster stop taking new work, as masters see it; 0 = this is no limit.'),
+  cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
+  redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });
 
 export type Config = z.infer<typeof configSchema>;

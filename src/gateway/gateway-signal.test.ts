@@ -387,23 +387,56 @@ describe('the end of a session', () => {
     assert.equal(await client.closing(), `1000 ${'ä'.repeat(61)}`);
   });
 
-  it('tells clients to reconnect when the node of their room is lost, and pending ones to try again', async () => {
+  it('tells clients to reconnect when the node of their room is lost, and takes pending ones to the next', async () => {
     await using gateway = await startGateway();
     const client = await joined(gateway);
     gateway.host.onJoin = () => undefined;
     const pending = new TestClient(joinUrl(gateway));
     await until('the second join', () => gateway.host.of('join')[1]);
+    gateway.host.onJoin = (connectionId) => gateway.host.accept(connectionId);
     gateway.host.link?.close();
     const { message } = await client.response(1);
     assert.ok(
       message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT && message.value.canReconnect,
     );
     assert.match(await client.closing(), /^1012 /);
+    assert.equal((await pending.response(0)).message.case, 'join');
+    assert.equal(gateway.host.links, 2, 'the next join opens a new link');
+    pending.socket.terminate();
+  });
+
+  it('of a node refuses its pending joins when no other node has the room in time', async () => {
+    await using gateway = await startGateway({ timings: { holdMs: 0 } });
+    gateway.host.onJoin = () => undefined;
+    const pending = new TestClient(joinUrl(gateway));
+    await until('the join', () => gateway.host.of('join')[0]);
+    gateway.host.link?.close();
     assert.equal(await pending.refusal(), '503 the node of the room was lost');
     assert.equal(gateway.gateway.load.hostLinks, 0);
-    gateway.host.onJoin = (connectionId) => gateway.host.accept(connectionId);
-    (await joined(gateway)).socket.terminate();
-    assert.equal(gateway.host.links, 2, 'the next join opens a new link');
+  });
+
+  it('makes joins go elsewhere that a node does not host any more', async () => {
+    await using gateway = await startGateway();
+    gateway.host.onJoin = (connectionId) => {
+      gateway.host.onJoin = (again) => gateway.host.accept(again);
+      gateway.host.say({ kind: 'notHere', connectionId });
+    };
+    const client = new TestClient(joinUrl(gateway));
+    assert.equal((await client.response(0)).message.case, 'join');
+    assert.equal(gateway.host.of('join').length, 2);
+    client.socket.terminate();
+  });
+
+  it('tells the clients of a room that a node gives away to reconnect, and no others', async () => {
+    await using gateway = await startGateway();
+    const client = await joined(gateway);
+    const other = new TestClient(joinUrl(gateway, '', { sub: 'other', video: { roomJoin: true, room: 'other' } }));
+    await other.response(0);
+    gateway.host.say({ kind: 'roomLost', roomName: gateway.host.of('join')[0]?.join.roomName ?? '' });
+    const { message } = await client.response(1);
+    assert.ok(message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT);
+    assert.equal(other.socket.readyState, other.socket.OPEN);
+    other.socket.terminate();
   });
 
   it('of the gateway closes its sockets with 1001 and tells the host', async () => {

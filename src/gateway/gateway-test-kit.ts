@@ -71,6 +71,8 @@ export class FakeHost implements HostConnector, RoomDirectory {
       : Promise.reject(this.placeError);
   }
 
+  forget(): void {}
+
   list(): Promise<Uint8Array[]> {
     return Promise.resolve([]);
   }

@@ -136,6 +136,7 @@ export class Gateway {
         keepAlive: this.#keepAlive,
         observer,
         log,
+        holdMs: this.#timings.holdMs,
         firstAnswerTimeoutMs: this.#timings.firstAnswerTimeoutMs,
         queueLimitBytes: config.limit.signal_queue_bytes,
       },

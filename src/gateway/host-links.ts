@@ -9,8 +9,11 @@ import { SignalFrame } from './signal-frame.ts';
 
 /** One connection's end of the conversation with its room host. */
 export interface HostSession {
+  readonly roomName: string;
   accepted(frame: SignalFrame): void;
   refused(status: number, body: string): void;
+  /** The node does not host the room. */
+  notHere(): void;
   send(frame: SignalFrame): void;
   closeSocket(frame: CloseFrame): void;
   /** The link is gone, and with it everything the host knew about this connection. */
@@ -30,6 +33,8 @@ export type HostLinksOptions = { connector: HostConnector; observer: GatewayObse
 export class HostLinks {
   readonly #options: HostLinksOptions;
   readonly #links = new Map<NodeId, HostLink>();
+  /** Of rooms with sessions here, the highest epoch that a host has shown. */
+  readonly #epochs = new Map<string, { highest: number; sessions: number }>();
   #closed = false;
 
   constructor(options: HostLinksOptions) {
@@ -44,10 +49,17 @@ export class HostLinks {
   attach(nodeId: NodeId, connectionId: ConnectionId, session: HostSession): HostChannel {
     const hostLink = this.#links.get(nodeId) ?? this.#connect(nodeId);
     hostLink.sessions.set(connectionId, session);
+    const room = this.#epochs.get(session.roomName) ?? { highest: 0, sessions: 0 };
+    room.sessions += 1;
+    this.#epochs.set(session.roomName, room);
     if (hostLink.closed) {
+      this.#detach(hostLink, connectionId);
       session.hostLost();
     }
-    return new HostChannel(hostLink, connectionId);
+    return new HostChannel({
+      send: (message) => hostLink.link.send(message),
+      detach: () => this.#detach(hostLink, connectionId),
+    });
   }
 
   close(): void {
@@ -67,12 +79,67 @@ export class HostLinks {
     };
     // Before the handlers: a link that is dead on arrival says so at once, and then must not stay in the map.
     this.#links.set(nodeId, hostLink);
-    hostLink.link.onMessage((message) => this.#receive(hostLink, message));
+    hostLink.link.onMessage((message, epoch) => this.#receive(hostLink, message, epoch));
     hostLink.link.onClose((reason) => this.#linkClosed(hostLink, reason));
     return hostLink;
   }
 
-  #receive(hostLink: HostLink, message: HostToGateway): void {
+  #detach(hostLink: HostLink, connectionId: ConnectionId): void {
+    const session = hostLink.sessions.get(connectionId);
+    if (session === undefined) {
+      return;
+    }
+    hostLink.sessions.delete(connectionId);
+    const room = this.#epochs.get(session.roomName);
+    if (room !== undefined) {
+      room.sessions -= 1;
+      if (room.sessions === 0) {
+        this.#epochs.delete(session.roomName);
+      }
+    }
+  }
+
+  /** Refuses what a superseded host still says; its sessions are lost as soon as another host shows a higher epoch. */
+  #admits(hostLink: HostLink, message: HostToGateway, epoch: number | undefined): boolean {
+    const connectionId = firstConnection(message);
+    const roomName = connectionId === undefined ? undefined : hostLink.sessions.get(connectionId)?.roomName;
+    const room = roomName === undefined ? undefined : this.#epochs.get(roomName);
+    if (epoch === undefined || room === undefined || roomName === undefined || epoch === room.highest) {
+      return true;
+    }
+    if (epoch < room.highest) {
+      return false;
+    }
+    const hadHost = room.highest > 0;
+    room.highest = epoch;
+    if (hadHost) {
+      for (const other of this.#links.values()) {
+        if (other !== hostLink) {
+          this.#loseRoom(other, roomName);
+        }
+      }
+    }
+    return true;
+  }
+
+  #loseRoom(hostLink: HostLink, roomName: string): void {
+    const lost = [...hostLink.sessions].filter(([, session]) => session.roomName === roomName);
+    for (const [connectionId] of lost) {
+      this.#lose(hostLink, connectionId);
+    }
+  }
+
+  #lose(hostLink: HostLink, connectionId: ConnectionId): void {
+    const session = hostLink.sessions.get(connectionId);
+    this.#detach(hostLink, connectionId);
+    this.#guard(hostLink, connectionId, () => session?.hostLost());
+  }
+
+  #receive(hostLink: HostLink, message: HostToGateway, epoch: number | undefined): void {
+    if (!this.#admits(hostLink, message, epoch)) {
+      this.#options.log.debug({ nodeId: hostLink.nodeId, epoch }, 'refused what a superseded host said');
+      return;
+    }
     switch (message.kind) {
       case 'accepted': {
         const frame = new SignalFrame(message.message);
@@ -87,6 +154,12 @@ export class HostLinks {
         break;
       case 'closeSocket':
         this.#deliver(hostLink, message.connectionId, (session) => session.closeSocket(message));
+        break;
+      case 'notHere':
+        this.#deliver(hostLink, message.connectionId, (session) => session.notHere());
+        break;
+      case 'roomLost':
+        this.#loseRoom(hostLink, message.roomName);
         break;
       case 'commandResult':
         // Commands are sent on links of the API's own.
@@ -106,11 +179,14 @@ export class HostLinks {
   /** Connections that ended meanwhile are not there any more; that is normal. One session's fault never reaches another. */
   #deliver(hostLink: HostLink, connectionId: ConnectionId, deliver: (session: HostSession) => void): void {
     const session = hostLink.sessions.get(connectionId);
-    if (session === undefined) {
-      return;
+    if (session !== undefined) {
+      this.#guard(hostLink, connectionId, () => deliver(session));
     }
+  }
+
+  #guard(hostLink: HostLink, connectionId: ConnectionId, run: () => void): void {
     try {
-      deliver(session);
+      run();
     } catch (error) {
       this.#options.log.error(
         { err: error, connectionId, nodeId: hostLink.nodeId },
@@ -131,30 +207,40 @@ export class HostLinks {
       { nodeId: hostLink.nodeId, reason, sessions: hostLink.sessions.size },
       'link to room host lost',
     );
-    const sessions = [...hostLink.sessions.keys()];
-    for (const connectionId of sessions) {
-      this.#deliver(hostLink, connectionId, (session) => session.hostLost());
+    for (const connectionId of [...hostLink.sessions.keys()]) {
+      this.#lose(hostLink, connectionId);
     }
-    hostLink.sessions.clear();
   }
 }
 
+function firstConnection(message: HostToGateway): ConnectionId | undefined {
+  switch (message.kind) {
+    case 'send':
+      return message.connectionIds[0];
+    case 'roomLost':
+    case 'commandResult':
+      return undefined;
+    default:
+      return message.connectionId;
+  }
+}
+
+type HostChannelOptions = { send: (message: GatewayToHost) => void; detach: () => void };
+
 /** What one connection says to its room host. */
 export class HostChannel {
-  readonly #hostLink: HostLink;
-  readonly #connectionId: ConnectionId;
+  readonly #options: HostChannelOptions;
 
-  constructor(hostLink: HostLink, connectionId: ConnectionId) {
-    this.#hostLink = hostLink;
-    this.#connectionId = connectionId;
+  constructor(options: HostChannelOptions) {
+    this.#options = options;
   }
 
   send(message: GatewayToHost): void {
-    this.#hostLink.link.send(message);
+    this.#options.send(message);
   }
 
   /** Nothing is heard from the host after this. */
   detach(): void {
-    this.#hostLink.sessions.delete(this.#connectionId);
+    this.#options.detach();
   }
 }

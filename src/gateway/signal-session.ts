@@ -1,7 +1,7 @@
 import { DisconnectReason } from '@livekit/protocol';
 import type { WebSocketServer } from 'ws';
 import { type HttpRefusal, joinRefusal } from '../protocol/http-errors.ts';
-import type { ConnectionId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId } from '../protocol/ids.ts';
 import type { JoinParameters } from '../protocol/session-messages.ts';
 import type { Logger } from '../observe/log.ts';
 import { causeForHost, type CloseFrame, type SocketEnd } from './close-codes.ts';
@@ -15,6 +15,9 @@ import { SignalFrame } from './signal-frame.ts';
 import { SignalSocket } from './signal-socket.ts';
 import type { UpgradeSocket } from './upgrade-socket.ts';
 
+/** Between two looks for the host of a room. */
+const searchAgainMs = 50;
+
 /** What all sessions of a gateway share. */
 export type SessionSurroundings = {
   hosts: HostRules;
@@ -24,6 +27,8 @@ export type SessionSurroundings = {
   observer: GatewayObserver;
   log: Logger;
   firstAnswerTimeoutMs: number;
+  /** How long a join is held while its room is between two hosts. */
+  holdMs: number;
   queueLimitBytes: number;
 };
 
@@ -49,6 +54,7 @@ export class SignalSession implements HostSession {
   readonly #startedAtMs = performance.now();
   #phase: 'waiting' | 'open' | 'ended' = 'waiting';
   #deadline: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
   #channel: HostChannel | undefined;
   #socket: SignalSocket | undefined;
 
@@ -57,10 +63,20 @@ export class SignalSession implements HostSession {
     this.#around = options.surroundings;
   }
 
+  get roomName(): string {
+    return this.#options.join.roomName;
+  }
+
   /** Never rejects. */
   async start(): Promise<void> {
     this.#deadline = setTimeout(() => this.#refuse(joinRefusal.noAnswer), this.#around.firstAnswerTimeoutMs);
     this.#options.client.onVanished(() => this.#endWaiting(0));
+    await this.#tryHost();
+  }
+
+  /** Never rejects. */
+  async #tryHost(): Promise<void> {
+    this.#retry = undefined;
     try {
       await this.#askHost();
     } catch (error) {
@@ -86,6 +102,10 @@ export class SignalSession implements HostSession {
     this.#refuse({ status, body });
   }
 
+  notHere(): void {
+    this.#searchAgain();
+  }
+
   send(frame: SignalFrame): void {
     try {
       this.#socket?.send(frame);
@@ -105,7 +125,10 @@ export class SignalSession implements HostSession {
   }
 
   hostLost(): void {
-    this.#refuse(joinRefusal.hostLost);
+    if (this.#phase === 'waiting') {
+      this.#searchAgain();
+      return;
+    }
     this.#socket?.send(new SignalFrame(reconnectLeave(DisconnectReason.MIGRATION)));
     this.#socket?.close('host-lost');
   }
@@ -116,16 +139,30 @@ export class SignalSession implements HostSession {
     this.#socket?.close('gateway-shutdown');
   }
 
+  /** What the directory said about the room was out of date; a room between two hosts is waited for. */
+  #searchAgain(): void {
+    this.#channel?.detach();
+    this.#channel = undefined;
+    this.#around.hosts.directory.forget(this.roomName);
+    if (this.#phase !== 'waiting') {
+      return;
+    }
+    if (performance.now() - this.#startedAtMs > this.#around.holdMs) {
+      this.#refuse(joinRefusal.hostLost);
+      return;
+    }
+    this.#retry = setTimeout(() => void this.#tryHost(), searchAgainMs);
+  }
+
   async #askHost(): Promise<void> {
-    const { join, connectionId } = this.#options;
+    const { join } = this.#options;
     const search = await findHost(join, this.#around.hosts);
     if (this.#phase !== 'waiting') {
       return;
     }
     switch (search.kind) {
       case 'found':
-        this.#channel = this.#around.links.attach(search.nodeId, connectionId, this);
-        this.#channel.send({ kind: 'join', connectionId, join });
+        this.#ask(search.nodeId);
         break;
       case 'refused':
         this.#refuse(search.refusal);
@@ -135,6 +172,16 @@ export class SignalSession implements HostSession {
         break;
       default:
         search satisfies never;
+    }
+  }
+
+  #ask(nodeId: NodeId): void {
+    const { join, connectionId } = this.#options;
+    const channel = this.#around.links.attach(nodeId, connectionId, this);
+    // A link that is dead on arrival has made us search again already.
+    if (this.#phase === 'waiting' && this.#retry === undefined) {
+      this.#channel = channel;
+      channel.send({ kind: 'join', connectionId, join });
     }
   }
 
@@ -181,6 +228,7 @@ export class SignalSession implements HostSession {
       return;
     }
     clearTimeout(this.#deadline);
+    clearTimeout(this.#retry);
     this.#phase = 'ended';
     // To the host a join that nobody waits for any more is a client that left, whoever lost patience.
     this.#tellHost('client-closed');

@@ -2,6 +2,8 @@
 export type GatewayTimings = {
   /** From the upgrade request to the room's first answer; livekit-client itself gives up on the socket after 15 s. */
   firstAnswerTimeoutMs: number;
+  /** For which joins are held while their room is between two hosts; then they get 503 and come again. */
+  holdMs: number;
   /** Between WebSocket ping frames. */
   pingIntervalMs: number;
   /** Silence (no message, ping or pong) after which a socket counts as dead. */
@@ -20,6 +22,7 @@ export type GatewayTimings = {
 
 export const defaultTimings: GatewayTimings = {
   firstAnswerTimeoutMs: 10_000,
+  holdMs: 2_000,
   pingIntervalMs: 10_000,
   pingTimeoutMs: 15_000,
   closeGraceMs: 2_000,

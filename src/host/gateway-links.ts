@@ -50,6 +50,24 @@ export class GatewayLinks {
     }
   }
 
+  isBound(connectionId: ConnectionId): boolean {
+    return this.#linkOf.has(connectionId);
+  }
+
+  /** Tells every gateway that has one of these sockets. */
+  loseRoom(roomName: string, connections: Iterable<ConnectionId>): void {
+    const links = new Set<GatewayLink>();
+    for (const connectionId of connections) {
+      const link = this.#linkOf.get(connectionId);
+      if (link !== undefined) {
+        links.add(link);
+      }
+    }
+    for (const link of links) {
+      link.send({ kind: 'roomLost', roomName });
+    }
+  }
+
   /** @returns the number under which the result has to be sent */
   expectResult(link: GatewayLink, requestId: number): number {
     this.#lastRequestId += 1;
@@ -57,17 +75,23 @@ export class GatewayLinks {
     return this.#lastRequestId;
   }
 
-  /** What is meant for sockets or commands of a link that is gone is dropped. */
-  send(message: HostToGateway): void {
+  /**
+   * What is meant for sockets or commands of a link that is gone is dropped.
+   * @param epoch of the room that says it
+   */
+  send(message: HostToGateway, epoch?: number): void {
     switch (message.kind) {
       case 'send':
-        return this.#sendToMany(message);
+        return this.#sendToMany(message, epoch);
       case 'commandResult':
-        return this.#sendResult(message);
+        return this.#sendResult(message, epoch);
       case 'accepted':
       case 'refused':
       case 'closeSocket':
-        return this.#linkOf.get(message.connectionId)?.send(message);
+      case 'notHere':
+        return this.#linkOf.get(message.connectionId)?.send(message, epoch);
+      case 'roomLost':
+        return;
     }
   }
 
@@ -78,7 +102,7 @@ export class GatewayLinks {
     }
   }
 
-  #sendToMany(message: Extract<HostToGateway, { kind: 'send' }>): void {
+  #sendToMany(message: Extract<HostToGateway, { kind: 'send' }>, epoch: number | undefined): void {
     const byLink = new Map<GatewayLink, ConnectionId[]>();
     for (const connectionId of message.connectionIds) {
       const link = this.#linkOf.get(connectionId);
@@ -89,14 +113,14 @@ export class GatewayLinks {
       }
     }
     for (const [link, connectionIds] of byLink) {
-      link.send({ ...message, connectionIds });
+      link.send({ ...message, connectionIds }, epoch);
     }
   }
 
-  #sendResult(message: Extract<HostToGateway, { kind: 'commandResult' }>): void {
+  #sendResult(message: Extract<HostToGateway, { kind: 'commandResult' }>, epoch: number | undefined): void {
     const command = this.#commands.get(message.requestId);
     this.#commands.delete(message.requestId);
-    command?.link.send({ ...message, requestId: command.requestId });
+    command?.link.send({ ...message, requestId: command.requestId }, epoch);
   }
 
   #linkClosed(link: GatewayLink): void {

@@ -18,6 +18,8 @@ export interface DrivenRoom {
 
 export type RoomDriverOptions = {
   room: DrivenRoom;
+  /** Under which this node hosts the room; undefined on a node that is alone. */
+  epoch?: number | undefined;
   /** Unix milliseconds. */
   now: () => number;
   /** Carries out an effect other than `closed`. */
@@ -64,6 +66,18 @@ export class RoomDriver {
     return this.#legs.size;
   }
 
+  get epoch(): number | undefined {
+    return this.#options.epoch;
+  }
+
+  /** Another node hosts the room: nothing more is done or said here. */
+  abandon(): void {
+    this.#isClosed = true;
+    this.#queue = [];
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   remains(): RoomRemains {
     return {
       waiting: [...this.#waiting],
@@ -101,6 +115,9 @@ export class RoomDriver {
   #step(event: RoomEvent): void {
     try {
       for (const effect of this.#options.room.step(event, this.#options.now())) {
+        if (this.#isClosed) {
+          return;
+        }
         if (effect.kind === 'closed') {
           this.#close(effect.reason);
         } else {

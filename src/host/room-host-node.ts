@@ -1,27 +1,40 @@
 /** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
 import type { Logger } from '../observe/log.ts';
-import type { RoomRegistrar } from '../cluster/directory.ts';
+import type { RoomOwnership, RoomRegistrar } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { PlenumError } from '../lib/errors.ts';
 import { answerWithoutRoom } from '../room/commands.ts';
 import type { RoomCloseReason, RoomEffect } from '../room/events.ts';
 import { refuseResume } from '../room/resume.ts';
 import { Room } from '../room/room.ts';
 import type { RoomSnapshot } from '../room/room.ts';
+import { decodeSavedRoom, type SavedRoom } from '../room/saved-room.ts';
 import type { RoomSettings } from '../room/settings.ts';
 import { encodeSignal } from '../room/wire.ts';
 import type { SignRefreshToken, WebhookSink } from './contracts.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
+import { LegLinks, type LegPlacer } from './leg-links.ts';
+import { OpeningRooms, type RoomAnswer } from './opening-rooms.ts';
 import { RoomDriver, type DrivenRoom } from './room-driver.ts';
 
-export type CreateRoom = (options: { name: string; nowMs: number; createdBy?: JoinParameters }) => DrivenRoom;
+export type CreateRoom = (options: {
+  name: string;
+  nowMs: number;
+  createdBy?: JoinParameters;
+  saved?: SavedRoom;
+}) => DrivenRoom;
 
 export type RoomHostNodeOptions = {
   settings: RoomSettings;
   registrar: RoomRegistrar;
+  /** Of a node in a cluster, in place of `registrar`: rooms are asked for before they are opened. */
+  ownership?: RoomOwnership;
+  /** Of a node in a cluster: legs may be on others. */
+  legPlacer?: LegPlacer;
   webhooks: WebhookSink;
   signRefreshToken: SignRefreshToken;
   random: RandomSuffix;
@@ -51,7 +64,8 @@ export class RoomHostNode {
   readonly #driverByConnection = new Map<ConnectionId, RoomDriver>();
   readonly #driverByLeg = new Map<ParticipantSid, RoomDriver>();
   readonly #gateways: GatewayLinks;
-  #legs: Link<HostToLeg, LegToHost> | undefined;
+  readonly #legs: LegLinks;
+  readonly #opening: OpeningRooms | undefined;
   #failedRooms = 0;
   #isClosed = false;
   #whenEmpty: (() => void)[] = [];
@@ -65,13 +79,27 @@ export class RoomHostNode {
       receive: (link, message) => this.#handleGateway(link, message),
       connectionLost: (connectionId) => this.#connectionLost(connectionId),
     });
+    this.#legs = new LegLinks({
+      nodeId: options.settings.nodeId as NodeId,
+      placer: options.legPlacer,
+      receive: (message) => this.#handleLeg(message),
+      lost: (legs) => this.#legsLost(legs),
+    });
+    const { ownership } = options;
+    ownership?.onLost((roomName) => this.#roomLost(roomName));
+    this.#opening =
+      ownership &&
+      new OpeningRooms({
+        ownership,
+        open: (roomName, { epoch, parts }) =>
+          this.#openRoom(roomName, { epoch, saved: parts === undefined ? undefined : decodeSavedRoom(parts) }),
+        log: options.log,
+      });
   }
 
   /** The link to the node's legs; all of them are lost when it closes. */
   attachLegs(link: Link<HostToLeg, LegToHost>): void {
-    this.#legs = link;
-    link.onMessage((message) => this.#handleLeg(message));
-    link.onClose(() => this.#legsLost(link));
+    this.#legs.attachOwn(link);
   }
 
   /** A gateway, or the server API, opened a link. */
@@ -133,7 +161,19 @@ export class RoomHostNode {
       driver.handle({ kind: 'shutdown', action });
     }
     this.#gateways.close();
-    this.#legs?.close();
+    this.#legs.close();
+  }
+
+  /** Gives every room to another node, whose clients are told to join anew; no new room is taken from now on. */
+  async moveRooms(): Promise<void> {
+    this.#isClosed = true;
+    const { ownership } = this.#options;
+    const moves = [...this.#drivers.keys()].map(async (roomName) => {
+      if ((await ownership?.handOver(roomName)) === true) {
+        this.#roomLost(roomName);
+      }
+    });
+    await Promise.all(moves);
   }
 
   #handleGateway(link: GatewayLink, message: GatewayToHost): void {
@@ -158,25 +198,74 @@ export class RoomHostNode {
       return;
     }
     if (this.#isClosed) {
-      this.#sendAll([{ kind: 'refused', connectionId, status: 503, body: 'server is shutting down' }]);
+      const inCluster: HostToGateway = { kind: 'notHere', connectionId };
+      const alone: HostToGateway = { kind: 'refused', connectionId, status: 503, body: 'server is shutting down' };
+      this.#sendAll([this.#opening === undefined ? alone : inCluster]);
       return;
     }
-    const driver = existing ?? this.#openRoom(join.roomName, join);
+    if (existing === undefined && this.#opening !== undefined) {
+      this.#opening.request(join.roomName, true, (answer) => this.#joinAnswered(link, message, answer));
+      return;
+    }
+    const driver = existing ?? this.#openRoom(join.roomName, { createdBy: join });
     this.#driverByConnection.set(connectionId, driver);
     driver.handle({ kind: 'gateway', message });
   }
 
+  #joinAnswered(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'join' }>, answer: RoomAnswer): void {
+    const { connectionId } = message;
+    if (!this.#gateways.isBound(connectionId)) {
+      // It has gone away meanwhile.
+      return;
+    }
+    switch (answer.kind) {
+      case 'opened':
+        return this.#join(link, message);
+      case 'elsewhere':
+      case 'missing':
+        return this.#sendAll([{ kind: 'notHere', connectionId }]);
+      case 'failed': {
+        const { error } = answer;
+        const body = error instanceof PlenumError ? error.message : 'the room could not be opened';
+        return this.#sendAll([{ kind: 'refused', connectionId, status: 503, body }]);
+      }
+    }
+  }
+
   #command(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'command' }>): void {
-    const { roomName, command } = message;
     const requestId = this.#gateways.expectResult(link, message.requestId);
+    const { roomName, command } = message;
+    if (this.#opening === undefined || this.#drivers.has(roomName) || this.#isClosed) {
+      this.#runCommand(requestId, message);
+      return;
+    }
+    const mayCreate = answerWithoutRoom(command.method) === undefined;
+    this.#opening.request(roomName, mayCreate, (answer) => {
+      switch (answer.kind) {
+        case 'opened':
+        case 'missing':
+          return this.#runCommand(requestId, message);
+        case 'elsewhere':
+          return this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
+        case 'failed':
+          return this.#sendAll([{ kind: 'commandResult', requestId, result: toFailure(answer.error) }]);
+      }
+    });
+  }
+
+  #runCommand(requestId: number, message: Extract<GatewayToHost, { kind: 'command' }>): void {
+    const { roomName, command } = message;
     const driver = this.#drivers.get(roomName);
     const missing = driver === undefined ? answerWithoutRoom(command.method) : undefined;
     if (missing !== undefined) {
       this.#sendAll([{ kind: 'commandResult', requestId, result: missing }]);
     } else if (this.#isClosed) {
-      this.#sendAll([{ kind: 'commandResult', requestId, result: shuttingDown }]);
+      const result = this.#opening === undefined ? shuttingDown : notHere;
+      this.#sendAll([{ kind: 'commandResult', requestId, result }]);
+    } else if (driver === undefined && this.#opening !== undefined) {
+      this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
     } else {
-      const target = driver ?? this.#openRoom(roomName);
+      const target = driver ?? this.#openRoom(roomName, {});
       target.handle({ kind: 'gateway', message: { kind: 'command', requestId, roomName, command } });
     }
   }
@@ -196,40 +285,72 @@ export class RoomHostNode {
     driver?.handle({ kind: 'leg', message });
   }
 
-  #legsLost(link: Link<HostToLeg, LegToHost>): void {
-    if (this.#legs !== link) {
-      return;
-    }
-    this.#legs = undefined;
-    for (const driver of this.#drivers.values()) {
-      driver.handle({ kind: 'legsLost' });
+  #legsLost(legs: ParticipantSid[]): void {
+    for (const leg of legs) {
+      const driver = this.#driverByLeg.get(leg);
+      this.#driverByLeg.delete(leg);
+      driver?.handle({ kind: 'leg', message: { kind: 'failed', leg, failure: 'worker-died', detail: 'node lost' } });
     }
   }
 
-  #openRoom(name: string, createdBy?: JoinParameters): RoomDriver {
-    const room = this.#createRoom({ name, nowMs: this.#now(), ...(createdBy === undefined ? {} : { createdBy }) });
+  /** Another node hosts the room, or it is to: its clients are told to join there, and nobody hears of an end. */
+  #roomLost(roomName: string): void {
+    const driver = this.#drivers.get(roomName);
+    if (driver === undefined) {
+      return;
+    }
+    const { connections, waiting, legs } = driver.remains();
+    driver.abandon();
+    this.#drivers.delete(roomName);
+    this.#gateways.loseRoom(roomName, [...connections, ...waiting]);
+    for (const connectionId of [...connections, ...waiting]) {
+      this.#forgetConnection(connectionId);
+    }
+    for (const leg of legs) {
+      this.#driverByLeg.delete(leg);
+      this.#legs.send({ kind: 'close', leg, reason: 'host-lost' }, driver.epoch);
+    }
+    this.#options.log.info({ room: roomName, epoch: driver.epoch }, 'room left to another node');
+    this.#tellWhenEmpty();
+  }
+
+  #openRoom(
+    name: string,
+    about: { createdBy?: JoinParameters; saved?: SavedRoom | undefined; epoch?: number },
+  ): RoomDriver {
+    const { createdBy, saved, epoch } = about;
+    const room = this.#createRoom({
+      name,
+      nowMs: this.#now(),
+      ...(createdBy === undefined ? {} : { createdBy }),
+      ...(saved === undefined ? {} : { saved }),
+    });
     const driver: RoomDriver = new RoomDriver({
       room,
+      epoch,
       now: this.#now,
       perform: (effect) => this.#perform(driver, effect),
       closed: (reason) => this.#roomClosed(driver, reason),
       failed: (error) => this.#roomFailed(driver, error),
     });
     this.#drivers.set(name, driver);
-    this.#options.log.info({ room: name }, 'room opened');
+    this.#options.log.info({ room: name, epoch, restored: saved !== undefined }, 'room opened');
     return driver;
   }
 
   #perform(driver: RoomDriver, effect: RoomEffect): void {
     switch (effect.kind) {
       case 'toGateway':
-        return this.#sendToGateway(effect.message);
+        return this.#sendToGateway(effect.message, driver.epoch);
       case 'toLeg':
         return this.#sendToLeg(driver, effect.message);
       case 'webhook':
-        return this.#options.webhooks.publish(effect.event);
+        // A node that reaches neither the store nor any gateway may have been replaced: it must not tell of an end.
+        return this.#hasVoice() ? this.#options.webhooks.publish(effect.event) : undefined;
       case 'publishRoom':
-        return this.#options.registrar.publish(driver.room.name, effect.room);
+        return (this.#options.ownership ?? this.#options.registrar).publish(driver.room.name, effect.room);
+      case 'save':
+        return this.#options.ownership?.save(driver.room.name, effect.parts);
       case 'refreshToken':
         return this.#refreshToken(effect);
       case 'log':
@@ -239,9 +360,14 @@ export class RoomHostNode {
     }
   }
 
-  #sendToGateway(message: HostToGateway): void {
-    this.#gateways.send(message);
-    if (message.kind === 'refused' || message.kind === 'closeSocket') {
+  #hasVoice(): boolean {
+    const { ownership } = this.#options;
+    return ownership === undefined || ownership.isConfirmed() || this.#gateways.size > 0;
+  }
+
+  #sendToGateway(message: HostToGateway, epoch?: number): void {
+    this.#gateways.send(message, epoch);
+    if (message.kind === 'refused' || message.kind === 'closeSocket' || message.kind === 'notHere') {
       this.#forgetConnection(message.connectionId);
     }
   }
@@ -263,8 +389,7 @@ export class RoomHostNode {
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
     }
-    this.#legs?.send(message);
-    if (message.kind === 'open' && this.#legs === undefined) {
+    if (!this.#legs.send(message, driver.epoch) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
       driver.handle({
         kind: 'leg',
@@ -297,14 +422,32 @@ export class RoomHostNode {
 
   #roomClosed(driver: RoomDriver, reason: RoomCloseReason): void {
     this.#drivers.delete(driver.room.name);
-    this.#options.registrar.release(driver.room.name);
+    (this.#options.ownership ?? this.#options.registrar).release(driver.room.name);
     this.#options.log.info({ room: driver.room.name, reason }, 'room closed');
+    this.#tellWhenEmpty();
+  }
+
+  #tellWhenEmpty(): void {
     if (this.#drivers.size === 0) {
       for (const empty of this.#whenEmpty.splice(0)) {
         empty();
       }
     }
   }
+}
+
+/** The caller asks the directory again. */
+const notHere: CommandResult = {
+  ok: false,
+  code: 'unavailable',
+  message: 'the room is between two nodes',
+  meta: { reason: 'not-here' },
+};
+
+function toFailure(error: unknown): CommandResult {
+  return error instanceof PlenumError
+    ? { ok: false, code: error.code, message: error.message, meta: { reason: error.reason } }
+    : { ok: false, code: 'internal', message: 'the room could not be opened' };
 }
 
 const shuttingDown: CommandResult = { ok: false, code: 'unavailable', message: 'server is shutting down' };

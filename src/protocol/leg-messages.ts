@@ -117,6 +117,11 @@ export type HostToLeg =
   | { kind: 'interceptRpc'; roomName: string; requestId: string; active: boolean }
   /** Ask for a key frame of a track, or simulate a bandwidth cap; test scenarios of LiveKit's SimulateScenario. */
   | { kind: 'limitBandwidth'; leg: ParticipantSid; bitrateBps: number }
+  /**
+   * All nodes with legs of the room, this one included; replaces the last list. Sent to each of them whenever it changes,
+   * after the `open` of a node's first leg. @param epoch of the room
+   */
+  | { kind: 'roomNodes'; roomName: string; nodes: NodeId[]; epoch: number }
   | { kind: 'close'; leg: ParticipantSid; reason: LegCloseReason };
 
 export type TransportState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed';

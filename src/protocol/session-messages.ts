@@ -95,6 +95,10 @@ export type HostToGateway =
   | { kind: 'send'; connectionIds: ConnectionId[]; message: Uint8Array }
   /** Close the socket once all that was sent before is flushed. */
   | { kind: 'closeSocket'; connectionId: ConnectionId; code: number; reason: string }
+  /** Answer to a `join`: the room is not (or no longer) hosted here. Nothing is kept of the connection. */
+  | { kind: 'notHere'; connectionId: ConnectionId }
+  /** The node hosts this room no longer, without its end: all sockets of the room are to join again. */
+  | { kind: 'roomLost'; roomName: string }
   | { kind: 'commandResult'; requestId: number; result: CommandResult };
 
 /** RoomService methods that the host of the room carries out; the request is its protobuf. */

@@ -42,6 +42,9 @@ export type RoomCloseReason =
   /** The room's own code failed; nothing of it can be trusted any more. */
   | 'internal';
 
+/** A piece of a room that outlives its host; undefined: it is gone. */
+export type RoomPart = { name: string; bytes: Uint8Array | undefined };
+
 export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
   | { kind: 'toLeg'; message: HostToLeg }
@@ -49,6 +52,8 @@ export type RoomEffect =
   | { kind: 'webhook'; event: Uint8Array }
   /** Protobuf `Room`, for the directory. */
   | { kind: 'publishRoom'; room: Uint8Array }
+  /** For the host that comes after this one. */
+  | { kind: 'save'; parts: RoomPart[] }
   /** Sign and send as `refresh_token` to this socket. */
   | { kind: 'refreshToken'; connectionId: ConnectionId; token: RefreshToken }
   | { kind: 'log'; level: LogLevel; message: string; fields: Record<string, string | number> }

@@ -16,7 +16,14 @@ describe('joining', () => {
   it('answers with a complete join, then opens the leg, then refreshes the token', () => {
     const room = new TestRoom();
     const alice = room.join('alice', { name: 'Alice', metadata: 'm', attributes: { a: '1' } });
-    assert.deepEqual(room.order(), ['webhook', 'toGateway.accepted', 'toLeg.open', 'refreshToken', 'publishRoom']);
+    assert.deepEqual(room.order(), [
+      'webhook',
+      'toGateway.accepted',
+      'toLeg.open',
+      'refreshToken',
+      'save',
+      'publishRoom',
+    ]);
     const { join } = alice;
     assert.equal(join.serverInfo?.version, '1.13.5');
     assert.equal(join.serverVersion, '1.13.5');

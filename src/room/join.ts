@@ -18,6 +18,7 @@ import { scheduleEmptyRoom } from './lifetime.ts';
 import { brokenLimit } from './limits.ts';
 import { Participant } from './participant.ts';
 import { toCodecs, type RoomState } from './room-state.ts';
+import { applySavedParticipant } from './saved-room.ts';
 import { announcedServer, timing } from './settings.ts';
 import { computeWanted } from './subscriptions.ts';
 import { countersChanged, flushUrgentUpdates, participantChanged } from './updates.ts';
@@ -27,6 +28,7 @@ import { encodeJoin } from './wire.ts';
 export function joinRoom(room: RoomState, connectionId: ConnectionId, join: JoinParameters): void {
   const former = room.identities.get(join.identity);
   const participant = new Participant(participantSid(room.random()), join, room.nowMs);
+  applySavedParticipant(room, participant);
   if (isFull(room, participant, former)) {
     room.outbox.debug('join refused: the room is full', { room: room.name, identity: join.identity });
     refuseWithLeave(room, connectionId, encodeLeave(DisconnectReason.JOIN_FAILURE, LeaveRequest_Action.DISCONNECT));
@@ -58,6 +60,7 @@ function admit(room: RoomState, participant: Participant, connectionId: Connecti
   room.participants.set(participant.sid, participant);
   room.identities.set(participant.identity, participant);
   room.wasJoined ||= !participant.isDependent;
+  room.dirtySaves.add(participant);
   scheduleEmptyRoom(room);
   countersChanged(room);
   if (participant.grants.recorder) {

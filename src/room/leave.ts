@@ -58,6 +58,7 @@ function forget(room: RoomState, participant: Participant): void {
     room.identities.delete(participant.identity);
   }
   room.dirtyLegs.delete(participant);
+  room.dirtySaves.add(participant);
   for (const timer of ['join', 'media', 'resumeAnswer', 'refresh', 'fakeSpeaker']) {
     room.timers.clear(`${timer}:${participant.sid}`);
   }

@@ -9,7 +9,7 @@ describe('a room', () => {
   it('starts with a webhook and a statement to the directory', () => {
     const room = new TestRoom();
     room.step({ kind: 'deadline' });
-    assert.deepEqual(room.order(), ['webhook', 'publishRoom']);
+    assert.deepEqual(room.order(), ['webhook', 'save', 'publishRoom']);
     assert.deepEqual(room.webhooks(), ['room_started']);
   });
 

@@ -352,6 +352,10 @@ class Invariants {
         return;
       case 'refused':
       case 'commandResult':
+        return;
+      case 'notHere':
+      case 'roomLost':
+        assert.fail(`${message.kind} is not a room's to say`);
     }
   }
 

@@ -6,6 +6,7 @@ import { Speakers } from '../quality/speakers.ts';
 import type { RoomCloseReason } from './events.ts';
 import { Outbox } from './outbox.ts';
 import type { Participant } from './participant.ts';
+import type { SavedParticipant, SavedRoom } from './saved-room.ts';
 import { bareName, type Track } from './track.ts';
 import type { PendingRpc } from './rpc.ts';
 import type { RoomSettings } from './settings.ts';
@@ -20,6 +21,8 @@ export type RoomStateOptions = {
   settings: RoomSettings;
   random: RandomSuffix;
   nowMs: number;
+  /** What an earlier host of the room left. */
+  saved?: SavedRoom;
 };
 
 export class RoomState {
@@ -57,6 +60,12 @@ export class RoomState {
   readonly dirtyLegs = new Set<Participant>();
   /** Tracks whose wanted layers may have changed in this step. */
   readonly dirtyDynacast = new Set<Track>();
+  /** Participants whose saved part may have changed in this step. */
+  readonly dirtySaves = new Set<Participant>();
+  /** Who was here when an earlier host was lost and has not come back, by identity. */
+  readonly savedParticipants = new Map<string, SavedParticipant>();
+  /** The room as it was saved last. */
+  savedRoom = '';
   /** `metadata` is told at once, `counters` within five seconds. */
   roomChange: 'none' | 'counters' | 'metadata' = 'none';
   toldRoom: Uint8Array | undefined;
@@ -67,13 +76,19 @@ export class RoomState {
     this.name = options.name;
     this.settings = settings;
     this.random = options.random;
-    this.sid = roomSid(options.random());
+    const { saved } = options;
+    this.sid = saved?.sid ?? roomSid(options.random());
     this.sifTrailer = Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
-    this.createdAtMs = options.nowMs;
+    this.createdAtMs = saved?.createdAtMs ?? options.nowMs;
     this.nowMs = options.nowMs;
-    this.emptyTimeoutS = settings.emptyTimeoutS;
-    this.departureTimeoutS = settings.departureTimeoutS;
-    this.maxParticipants = settings.maxParticipants;
+    this.emptyTimeoutS = saved?.emptyTimeoutS ?? settings.emptyTimeoutS;
+    this.departureTimeoutS = saved?.departureTimeoutS ?? settings.departureTimeoutS;
+    this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
+    this.metadata = saved?.metadata ?? '';
+    this.wasJoined = saved?.wasJoined ?? false;
+    for (const participant of saved?.participants ?? []) {
+      this.savedParticipants.set(participant.identity, participant);
+    }
     this.speakers = new Speakers({
       activeLevelDbov: settings.activeLevelDbov,
       minPercentile: settings.minPercentile,

@@ -15,7 +15,8 @@ import { connectionQualityDue, settleDynacast, speakersDue } from './quality-rep
 import { pruneDepartures, startResume } from './resume.ts';
 import { RoomState } from './room-state.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
-import type { RoomSettings } from './settings.ts';
+import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
+import { timing, type RoomSettings } from './settings.ts';
 import { fakeSpeakerEnds, handleSignal } from './signal-handlers.ts';
 import { reconcileLeg, unknownTrackTimedOut } from './subscriptions.ts';
 import { flushBatchedUpdates, flushRoomChange, flushUrgentUpdates, sendRoomUpdate } from './updates.ts';
@@ -28,6 +29,8 @@ export type RoomOptions = {
   nowMs: number;
   /** The join that creates the room, if one does: its token may configure the room. */
   createdBy?: JoinParameters;
+  /** What an earlier host of the room left: it goes on, with the same sid. */
+  saved?: SavedRoom;
 };
 
 export class Room {
@@ -36,12 +39,16 @@ export class Room {
   constructor(options: RoomOptions) {
     const room = new RoomState(options);
     this.#state = room;
-    if (options.createdBy?.roomConfiguration !== undefined) {
+    if (options.createdBy?.roomConfiguration !== undefined && options.saved === undefined) {
       applyRoomConfiguration(room, options.createdBy.roomConfiguration);
     }
     scheduleEmptyRoom(room);
     room.roomChange = 'counters';
-    roomWebhook(room, 'room_started');
+    if (options.saved === undefined) {
+      roomWebhook(room, 'room_started');
+    } else {
+      room.timers.set('restored', room.nowMs + timing.restoredMs);
+    }
   }
 
   get name(): string {
@@ -215,6 +222,8 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
       return sendRoomUpdate(room);
     case 'departures':
       return pruneDepartures(room);
+    case 'restored':
+      return forgetSavedParticipants(room);
     case 'speakers':
       return speakersDue(room);
     case 'quality':
@@ -263,6 +272,10 @@ function settle(room: RoomState): void {
       settleDynacast(room, track);
     }
     room.dirtyDynacast.clear();
+    const parts = takeChangedParts(room);
+    if (parts.length > 0) {
+      room.outbox.push({ kind: 'save', parts });
+    }
     flushRoomChange(room);
   }
 }

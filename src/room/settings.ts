@@ -45,6 +45,8 @@ export const timing = {
   resumeAnswerTimeoutMs: 2_000,
   /** livekit-client gives up a resume whose connections are not up after 15 s. */
   resumeMediaTimeoutMs: 15_000,
+  /** How long members of a room whose host was lost are remembered as they were. */
+  restoredMs: 60_000,
   refreshTokenIntervalMs: 5 * 60_000,
   unknownTrackTimeoutMs: 60_000,
   updateBatchMs: 500,

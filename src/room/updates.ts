@@ -12,6 +12,7 @@ const maxUpdateBytes = 128 * 1024;
 /** Something about a participant changed that others can see. Comings of non-publishers may wait a moment in large rooms. */
 export function participantChanged(room: RoomState, participant: Participant, isComing = false): void {
   participant.touch();
+  room.dirtySaves.add(participant);
   const urgent = !isComing || participant.isPublisher || room.participants.size < bound.largeRoom;
   queue(room, { kind: 'changed', participant }, urgent);
 }

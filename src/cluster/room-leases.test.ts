@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { until } from '../../test/kit/until.ts';
+import { MemoryCluster, type TestMember } from './cluster-test-kit.ts';
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+describe('RoomLeases', () => {
+  let cluster: MemoryCluster;
+  let here: TestMember;
+  let there: TestMember;
+
+  beforeEach(async () => {
+    cluster = new MemoryCluster();
+    here = await cluster.join('here', 'media');
+    there = await cluster.join('there', 'media');
+  });
+  afterEach(() => cluster.close());
+
+  it('takes a new room, and not one of another node', async () => {
+    const leases = cluster.leases(here);
+    assert.deepEqual(await leases.acquire('unknown', false), { kind: 'missing' });
+    const grant = await leases.acquire('mine', true);
+    assert.ok(grant.kind === 'owned' && grant.epoch > 0 && grant.parts === undefined);
+    await there.store.rooms.claim('theirs', there.nodeId);
+    assert.deepEqual(await leases.acquire('theirs', true), { kind: 'elsewhere' });
+    assert.equal(leases.size, 1);
+  });
+
+  it('hands on what was saved when it gives a room away, and takes no more writes for it', async () => {
+    const leases = cluster.leases(here, there.nodeId);
+    const next = cluster.leases(there);
+    await leases.acquire('lobby', true);
+    leases.publish('lobby', bytes('published'));
+    leases.save('lobby', [
+      { name: 'room', bytes: bytes('facts') },
+      { name: 'gone', bytes: bytes('left') },
+    ]);
+    leases.save('lobby', [{ name: 'gone', bytes: undefined }]);
+    await until(async () => ((await here.store.rooms.list([])).length === 1 ? '' : 'nothing is published'));
+    assert.equal(await leases.handOver('lobby'), true);
+    leases.save('lobby', [{ name: 'room', bytes: bytes('too late') }]);
+    const grant = await next.acquire('lobby', true);
+    assert.ok(grant.kind === 'owned' && grant.parts !== undefined);
+    assert.deepEqual([...grant.parts], [['room', bytes('facts')]]);
+  });
+
+  it('tells which rooms another node has taken', async () => {
+    const leases = cluster.leases(here);
+    const lost: string[] = [];
+    leases.onLost((roomName) => lost.push(roomName));
+    const grant = await leases.acquire('lobby', true);
+    await leases.acquire('kept', true);
+    await leases.renew();
+    assert.equal(leases.isConfirmed(), true);
+    assert.ok(grant.kind === 'owned');
+    await there.store.rooms.handOver('lobby', grant.epoch, there.nodeId);
+    await leases.renew();
+    assert.deepEqual(lost, ['lobby']);
+    assert.equal(leases.size, 1);
+  });
+
+  it('states everything again to a store that has forgotten it', async () => {
+    const leases = cluster.leases(here);
+    const before = cluster.server.checkpoint();
+    await leases.acquire('lobby', true);
+    leases.publish('lobby', bytes('published'));
+    leases.save('lobby', [{ name: 'room', bytes: bytes('facts') }]);
+    await until(async () => ((await here.store.rooms.list([])).length === 1 ? '' : 'nothing is published'));
+    cluster.server.failOver(before);
+    assert.deepEqual(await here.store.rooms.list([]), []);
+    await until(async () => {
+      await leases.renew();
+      const [listed, saved] = [await here.store.rooms.list([]), await here.store.rooms.load('lobby')];
+      return listed.length === 1 && saved?.parts.size === 1 ? '' : 'not everything is there again';
+    });
+  });
+
+  it('frees the name of a room that ended while the store was away', async () => {
+    const leases = cluster.leases(here);
+    const first = await leases.acquire('lobby', true);
+    cluster.server.stop();
+    leases.release('lobby');
+    await leases.renew();
+    cluster.server.start();
+    await leases.renew();
+    await until(async () => ((await here.store.rooms.find('lobby')) === undefined ? '' : 'it is still there'));
+    const second = await leases.acquire('lobby', true);
+    assert.ok(first.kind === 'owned' && second.kind === 'owned' && second.epoch > first.epoch);
+    assert.equal(second.parts, undefined);
+  });
+
+  it('regains a room that was placed here, and whose lease ran out before anybody came', async () => {
+    await here.store.rooms.claim('lobby', here.nodeId);
+    await until(async () => ((await here.store.rooms.find('lobby'))?.isLive === false ? '' : 'the lease lives'));
+    assert.equal((await cluster.leases(here).acquire('lobby', true)).kind, 'owned');
+  });
+});

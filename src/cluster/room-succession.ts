@@ -1,0 +1,91 @@
+/** Who hosts a room whose owner may be gone: the owner while anybody reaches it, then one successor for all who ask. */
+import type { Logger } from '../observe/log.ts';
+import { decideTakeover, type TakeoverTimings } from '../placement/takeover.ts';
+import type { HostRequest } from '../placement/select-node.ts';
+import type { NodeId } from '../protocol/ids.ts';
+import type { ClusterNodes } from './cluster-nodes.ts';
+import type { HostReach } from './host-reach.ts';
+import type { MasterOpinions } from './master-opinions.ts';
+import { encodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
+import type { ClusterStore, RoomOwner, RoomTakeOver } from './store.ts';
+
+export type RoomSuccessionOptions = {
+  nodeId: NodeId;
+  store: ClusterStore;
+  nodes: ClusterNodes;
+  reach: HostReach;
+  opinions: MasterOpinions;
+  placement: () => Omit<HostRequest, 'key'>;
+  log: Logger;
+};
+
+export type OwnerSeen = RoomOwner & { isLive: boolean };
+
+/** `moved`: this call made another node the host. */
+export type HostFound = { nodeId: NodeId; moved: boolean };
+
+export class RoomSuccession {
+  readonly #options: RoomSuccessionOptions;
+  readonly #timings: TakeoverTimings;
+
+  constructor(options: RoomSuccessionOptions) {
+    this.#options = options;
+    const { leaseMs } = options.store.timings;
+    this.#timings = { leaseMs, affirmMs: leaseMs };
+  }
+
+  /** @returns undefined while it cannot be said. Rejects when the store does not answer. */
+  async hostOf(roomName: string, owner: OwnerSeen): Promise<HostFound | undefined> {
+    const { nodes, reach, log } = this.#options;
+    if (nodes.isTrusted(owner.nodeId)) {
+      return { nodeId: owner.nodeId, moved: false };
+    }
+    const reached = await reach.of(owner.nodeId);
+    if (reached === 'answers') {
+      return { nodeId: owner.nodeId, moved: false };
+    }
+    const isGone = reached === 'gone';
+    if (owner.isLive && !isGone) {
+      return undefined;
+    }
+    const decision = await this.#decide(roomName, owner, isGone);
+    if (decision.kind !== 'replace') {
+      log.debug({ room: roomName, owner, decision }, 'a room without a host stays as it is');
+      return undefined;
+    }
+    const taken = await this.#take(roomName, owner, decision.nodeId);
+    if (taken.kind !== 'taken') {
+      return undefined;
+    }
+    log.info({ room: roomName, from: owner.nodeId, to: decision.nodeId, epoch: taken.epoch }, 'room moves');
+    await this.#tell(roomName);
+    return { nodeId: decision.nodeId, moved: true };
+  }
+
+  async #decide(roomName: string, owner: OwnerSeen, isGone: boolean): Promise<ReturnType<typeof decideTakeover>> {
+    const { nodeId, store, opinions, placement } = this.#options;
+    const others = isGone ? [] : await opinions.of(owner.nodeId);
+    const sinceMs = store.health.answeringSince();
+    return decideTakeover({
+      // The lease of a process that is gone protects nobody.
+      room: { roomName, hostNodeId: owner.nodeId, epoch: owner.epoch, isLeaseLive: owner.isLive && !isGone },
+      redisAnsweringForMs: sinceMs === undefined ? undefined : performance.now() - sinceMs,
+      hostResigned: isGone,
+      masters: [{ masterId: nodeId, opinion: 'unreachable', ageMs: 0, isLive: true }, ...others],
+      timings: this.#timings,
+      placement: placement(),
+      legs: [],
+    });
+  }
+
+  #take(roomName: string, owner: OwnerSeen, successor: NodeId): Promise<RoomTakeOver> {
+    const { rooms } = this.#options.store;
+    return owner.isLive
+      ? rooms.handOver(roomName, owner.epoch, successor)
+      : rooms.takeOver(roomName, owner.epoch, successor);
+  }
+
+  async #tell(roomName: string): Promise<void> {
+    await this.#options.store.bus.publish(roomNoticeTopic, encodeRoomNotice([roomName])).catch(() => undefined);
+  }
+}

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { afterEach, describe, it } from 'node:test';
+import { CreateRoomRequest, ListParticipantsRequest, SignalResponse } from '@livekit/protocol';
+import { until } from '../../test/kit/until.ts';
+import type { RoomGrant, RoomOwnership } from '../cluster/directory.ts';
+import { memoryLink } from '../cluster/memory-link.ts';
+import { storeAway } from '../cluster/store-errors.ts';
+import { createLog } from '../observe/log.ts';
+import type { ConnectionId } from '../protocol/ids.ts';
+import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
+import { countingSuffix, joinParameters, testSettings } from '../room/room-test-kit.ts';
+import { RoomHostNode } from './room-host-node.ts';
+
+const hosts: RoomHostNode[] = [];
+afterEach(() => hosts.splice(0).forEach((host) => host.close()));
+
+/** A host whose store answers what the test says; its legs never answer. */
+function createHost(grant: () => RoomGrant | Error) {
+  let lose: (roomName: string) => void = () => undefined;
+  const calls: string[] = [];
+  const webhooks: Uint8Array[] = [];
+  const ownership: RoomOwnership = {
+    acquire: (roomName, mayCreate) => {
+      calls.push(`${mayCreate ? 'claim' : 'find'} ${roomName}`);
+      const answer = grant();
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+    },
+    publish: () => undefined,
+    save: () => undefined,
+    release: (roomName) => calls.push(`release ${roomName}`),
+    handOver: () => Promise.resolve(true),
+    isConfirmed: () => true,
+    onLost: (lost) => (lose = lost),
+  };
+  const host = new RoomHostNode({
+    settings: testSettings,
+    registrar: ownership,
+    ownership,
+    webhooks: { publish: (event) => webhooks.push(event) },
+    signRefreshToken: () => Promise.resolve('token'),
+    random: countingSuffix(),
+    log: createLog({ level: 'silent', json: true }),
+  });
+  hosts.push(host);
+  host.attachLegs(memoryLink<never, never>()[0]);
+  const received: { message: HostToGateway; epoch: number | undefined }[] = [];
+  const [gateway, end] = memoryLink<GatewayToHost, HostToGateway>({ transfer: structuredClone });
+  // The memory link carries no epochs, so they are taken where they are sent.
+  host.acceptGateway({
+    send: (message, epoch) => received.push({ message: structuredClone(message), epoch }),
+    onMessage: (receive) => end.onMessage(receive),
+    onClose: (closed) => end.onClose(closed),
+    close: () => end.close(),
+  });
+  const join = (name: string): void =>
+    gateway.send({ kind: 'join', connectionId: `CO_${name}` as ConnectionId, join: joinParameters(name) });
+  const command = (method: RoomCommand['method'], request: Uint8Array): void =>
+    gateway.send({ kind: 'command', requestId: 1, roomName: 'lobby', command: { method, request } });
+  const answers = (): string[] => received.map(({ message }) => message.kind);
+  return { host, received, calls, webhooks, join, command, answers, gateway, lose: () => lose('lobby') };
+}
+
+const owned = (): RoomGrant => ({ kind: 'owned', epoch: 7, parts: undefined });
+
+describe('a room host in a cluster', () => {
+  it('asks for a room once for all who come, and speaks under its epoch', async () => {
+    const { join, answers, calls, received } = createHost(owned);
+    join('alice');
+    join('bob');
+    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
+    assert.deepEqual(calls, ['claim lobby']);
+    assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
+  });
+
+  it('sends joins on that are not for it, and says 503 while the store is away', async () => {
+    const elsewhere = createHost(() => ({ kind: 'elsewhere' }));
+    elsewhere.join('alice');
+    await until(() => (elsewhere.answers().includes('notHere') ? '' : 'no answer'));
+    const away = createHost(() => storeAway());
+    away.join('alice');
+    await until(() => (away.answers().includes('refused') ? '' : 'no answer'));
+    const message = away.received[0]?.message;
+    assert.ok(message?.kind === 'refused' && message.status === 503 && /does not answer/.test(message.body));
+    assert.deepEqual(away.host.stats().rooms, 0);
+  });
+
+  it('does not answer a client that went away while the store was asked', async () => {
+    const { join, gateway, answers, calls, host } = createHost(owned);
+    join('alice');
+    gateway.send({ kind: 'socketClosed', connectionId: 'CO_alice' as ConnectionId, cause: 'client-closed' });
+    await until(() => (calls.length === 1 && host.stats().rooms === 1 ? '' : 'not opened'));
+    assert.deepEqual(answers(), []);
+    assert.equal(host.stats().participants, 0);
+  });
+
+  it('leaves a lost room without an end: clients are to join anew, nobody hears that it finished', async () => {
+    const { join, answers, webhooks, received, lose, host, calls } = createHost(owned);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    const before = webhooks.length;
+    lose();
+    assert.deepEqual(received.at(-1), { message: { kind: 'roomLost', roomName: 'lobby' }, epoch: undefined });
+    assert.deepEqual(host.stats().rooms, 0);
+    assert.deepEqual(host.stats().legs, 0);
+    assert.equal(webhooks.length, before);
+    assert.equal(calls.includes('release lobby'), false);
+  });
+
+  it('gives its rooms away before it ends, and takes none from then on', async () => {
+    const { join, answers, host } = createHost(owned);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    await host.moveRooms();
+    assert.equal(answers().at(-1), 'roomLost');
+    join('bob');
+    await until(() => (answers().at(-1) === 'notHere' ? '' : answers().join()));
+  });
+
+  it('opens a room for commands that may make it, and for others when it is its own', async () => {
+    const created = createHost(owned);
+    created.command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
+    await until(() => (created.answers().includes('commandResult') ? '' : 'no answer'));
+    assert.deepEqual(created.calls, ['claim lobby']);
+    const missing = createHost(() => ({ kind: 'missing' }));
+    missing.command('DeleteRoom', new ListParticipantsRequest({ room: 'lobby' }).toBinary());
+    await until(() => (missing.answers().includes('commandResult') ? '' : 'no answer'));
+    assert.deepEqual(missing.calls, ['find lobby']);
+    const message = missing.received[0]?.message;
+    assert.ok(message?.kind === 'commandResult' && !message.result.ok && message.result.code === 'not_found');
+  });
+
+  it('goes on with a room that another host left, without starting it again', async () => {
+    const sid = 'RM_former';
+    const parts = new Map([['room', new TextEncoder().encode(JSON.stringify({ sid, metadata: 'kept' }))]]);
+    const { join, received, webhooks, answers } = createHost(() => ({ kind: 'owned', epoch: 8, parts }));
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    const message = received[0]?.message;
+    assert.ok(message?.kind === 'accepted');
+    const first = SignalResponse.fromBinary(message.message).message;
+    const room = first.case === 'join' ? first.value.room : undefined;
+    assert.deepEqual([room?.sid, room?.metadata], [sid, 'kept']);
+    assert.deepEqual(webhooks, []);
+  });
+});

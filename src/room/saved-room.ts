@@ -1,0 +1,149 @@
+/**
+ * What of a room outlives its host: written down when it changes, read by the node that hosts the room next. Fields that
+ * a newer version wrote are ignored; a part that cannot be read is as good as absent.
+ */
+import type { RoomSid } from '../protocol/ids.ts';
+import type { VideoGrants } from '../protocol/session-messages.ts';
+import type { RoomPart } from './events.ts';
+import type { Participant } from './participant.ts';
+import type { RoomState } from './room-state.ts';
+
+/** A participant as it was described last; its next session begins like that. */
+export type SavedParticipant = {
+  identity: string;
+  name: string;
+  metadata: string;
+  attributes: Record<string, string>;
+  grants: VideoGrants;
+};
+
+export type SavedRoom = {
+  sid: RoomSid;
+  /** Numbers that are absent are as for a new room. */
+  createdAtMs: number | undefined;
+  emptyTimeoutS: number | undefined;
+  departureTimeoutS: number | undefined;
+  maxParticipants: number | undefined;
+  metadata: string;
+  wasJoined: boolean;
+  participants: SavedParticipant[];
+};
+
+const roomPart = 'room';
+const participantPrefix = 'participant:';
+
+/** The parts that changed since the last call. */
+export function takeChangedParts(room: RoomState): RoomPart[] {
+  const parts: RoomPart[] = [];
+  if (room.roomChange !== 'none') {
+    const text = describeRoom(room);
+    if (text !== room.savedRoom) {
+      room.savedRoom = text;
+      parts.push({ name: roomPart, bytes: new TextEncoder().encode(text) });
+    }
+  }
+  for (const participant of room.dirtySaves) {
+    const name = `${participantPrefix}${participant.identity}`;
+    const present = room.identities.get(participant.identity);
+    parts.push({ name, bytes: present === undefined ? undefined : encodeParticipant(present) });
+  }
+  room.dirtySaves.clear();
+  return parts;
+}
+
+/** @returns undefined when nothing usable was saved: the room is then a new one */
+export function decodeSavedRoom(parts: ReadonlyMap<string, Uint8Array>): SavedRoom | undefined {
+  const room = parse(parts.get(roomPart));
+  if (room === undefined || typeof room.sid !== 'string') {
+    return undefined;
+  }
+  const participants = [...parts].flatMap(([name, bytes]) =>
+    name.startsWith(participantPrefix) ? (decodeParticipant(bytes) ?? []) : [],
+  );
+  return {
+    sid: room.sid as RoomSid,
+    createdAtMs: toNumber(room.createdAtMs),
+    emptyTimeoutS: toNumber(room.emptyTimeoutS),
+    departureTimeoutS: toNumber(room.departureTimeoutS),
+    maxParticipants: toNumber(room.maxParticipants),
+    metadata: typeof room.metadata === 'string' ? room.metadata : '',
+    wasJoined: room.wasJoined === true,
+    participants,
+  };
+}
+
+/** The session of somebody who was in the room when its host was lost begins as the last one was described. */
+export function applySavedParticipant(room: RoomState, participant: Participant): void {
+  const saved = room.savedParticipants.get(participant.identity);
+  if (saved === undefined) {
+    return;
+  }
+  room.savedParticipants.delete(participant.identity);
+  participant.name = saved.name;
+  participant.metadata = saved.metadata;
+  participant.attributes = saved.attributes;
+  const { canSubscribe, canPublish, canPublishData, canPublishSources } = saved.grants;
+  const { canUpdateOwnMetadata, canSubscribeMetrics, canManageAgentSession } = saved.grants;
+  participant.grants = {
+    ...participant.grants,
+    canSubscribe,
+    canPublish,
+    canPublishData,
+    canPublishSources,
+    canUpdateOwnMetadata,
+    canSubscribeMetrics,
+    canManageAgentSession,
+  };
+}
+
+/** Whoever has not come back by now left while nobody hosted the room. */
+export function forgetSavedParticipants(room: RoomState): void {
+  const parts = [...room.savedParticipants.keys()]
+    .filter((identity) => !room.identities.has(identity))
+    .map((identity) => ({ name: `${participantPrefix}${identity}`, bytes: undefined }));
+  room.savedParticipants.clear();
+  if (parts.length > 0) {
+    room.outbox.push({ kind: 'save', parts });
+  }
+}
+
+function describeRoom(room: RoomState): string {
+  const { sid, createdAtMs, emptyTimeoutS, departureTimeoutS, maxParticipants, metadata, wasJoined } = room;
+  const saved: Omit<SavedRoom, 'participants'> = {
+    sid,
+    createdAtMs,
+    emptyTimeoutS,
+    departureTimeoutS,
+    maxParticipants,
+    metadata,
+    wasJoined,
+  };
+  return JSON.stringify(saved);
+}
+
+function encodeParticipant(participant: Participant): Uint8Array {
+  const { identity, name, metadata, attributes, grants } = participant;
+  const saved: SavedParticipant = { identity, name, metadata, attributes, grants };
+  return new TextEncoder().encode(JSON.stringify(saved));
+}
+
+function decodeParticipant(bytes: Uint8Array): SavedParticipant | undefined {
+  const saved = parse(bytes);
+  if (saved === undefined || typeof saved.identity !== 'string' || typeof saved.grants !== 'object') {
+    return undefined;
+  }
+  return saved as SavedParticipant;
+}
+
+function parse(bytes: Uint8Array | undefined): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function toNumber(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
+}
