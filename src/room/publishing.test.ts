@@ -324,6 +324,18 @@ describe('changes by the publisher', () => {
     assert.deepEqual(ask(alice, { attributes: { key: 'x'.repeat(50) } }), [LIMIT_EXCEEDED]);
   });
 
+  it('hear of their change before it is confirmed, so that the next one builds on it', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice', { grants: { canUpdateOwnMetadata: true } });
+    room.received(alice);
+    const value = new UpdateParticipantMetadata({ metadata: 'changed', requestId: 7 });
+    room.signal(alice, { case: 'updateMetadata', value });
+    const order = room
+      .received(alice)
+      .flatMap(({ case: kind }) => (kind === 'update' || kind === 'requestResponse' ? [kind] : []));
+    assert.deepEqual(order, ['update', 'requestResponse']);
+  });
+
   it('OK is not sent to clients before protocol 15', () => {
     const room = new TestRoom();
     const alice = room.enter('alice', { client: { protocol: 14 } });

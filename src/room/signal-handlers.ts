@@ -24,7 +24,7 @@ import { respond, type EchoedRequest } from './request-response.ts';
 import { applySyncState } from './resume.ts';
 import type { RoomState } from './room-state.ts';
 import { applySettings, wishTracks } from './subscriptions.ts';
-import { participantChanged } from './updates.ts';
+import { flushUrgentUpdates, participantChanged } from './updates.ts';
 
 /** Bytes that are no SignalRequest close the socket; the session itself may be resumed if its media works. */
 export function handleSignal(room: RoomState, participant: Participant, bytes: Uint8Array): void {
@@ -148,6 +148,9 @@ function updateMetadata(room: RoomState, from: Participant, request: UpdateParti
     return;
   }
   describeParticipant(room, from, { name: request.name, metadata: request.metadata, attributes });
+  // The update goes first: SDKs send metadata and attributes together, so one that takes the answer as the end of the
+  // first change and has not seen its result yet would undo it with the next.
+  flushUrgentUpdates(room);
   answer(RequestResponse_Reason.OK);
 }
 
