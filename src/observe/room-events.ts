@@ -29,8 +29,9 @@ export class RoomEvents {
         : { participant: event.participant.identity, participantSid: event.participant.sid }),
       ...(event.track === undefined ? {} : { track: event.track.sid }),
     };
-    // Tracks come and go many times in a call; a line at info is for a step in the life of a room or a participant.
-    this.#options.log[event.track === undefined ? 'info' : 'debug'](fields, event.event.replaceAll('_', ' '));
+    // Tracks come and go many times in a call, and the host itself says at info that a room opened or closed, and why.
+    const isStep = event.participant !== undefined && event.track === undefined;
+    this.#options.log[isStep ? 'info' : 'debug'](fields, event.event.replaceAll('_', ' '));
     this.#options.webhooks.publish(bytes);
   }
 

@@ -243,7 +243,8 @@ describe('a client whose signal socket is cut', () => {
       const tookMs = (await reconnected.promise) - cutAtMs;
       assert.ok(tookMs < 5000, `reconnected after ${tookMs} ms`);
       const stats = await bob.stats(microphone);
-      // libwebrtc drops what it sends while it changes to the restarted candidate pair; the server loses nothing.
+      // On a busy machine a packet or two around the ICE restart were missing now and then, where is not known; the
+      // promise is the gap below.
       assert.ok(stats.lost < 5, `${stats.lost} packets of 20 ms lost`);
       assert.ok(stats.maxGapMs < Math.max(100, baseline * 2), `gap of ${stats.maxGapMs} ms, of ${baseline} ms before`);
       const frames = heard.frames;
