@@ -1,6 +1,6 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
 import type { ConnectionId } from '../protocol/ids.ts';
-import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
 import type { LogLevel } from '../lib/errors.ts';
 
@@ -16,7 +16,14 @@ export type RoomEvent =
   /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
   | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
   /** Time has passed; due timers fire. Any other event fires them too. */
-  | { kind: 'deadline' };
+  | { kind: 'deadline' }
+  /**
+   * To a room that an earlier host left: legs of its participants, as they state themselves.
+   * @param isComplete no more of them are to come
+   */
+  | { kind: 'restated'; legs: RestatedLeg[]; isComplete: boolean }
+  /** Another node is about to host the room: what the next host has to know leaves now. */
+  | { kind: 'moving' };
 
 /** Everything that a refresh token states; the shell signs it. */
 export type RefreshToken = {

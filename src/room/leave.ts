@@ -117,6 +117,11 @@ export function mediaLost(room: RoomState, participant: Participant): void {
   }
   participant.iceLost = true;
   room.timers.set(`media:${participant.sid}`, room.nowMs + room.settings.resumeTimeoutMs);
+  askToResume(room, participant);
+}
+
+/** Says goodbye to the socket, if there is one, so that the client opens another. */
+export function askToResume(room: RoomState, participant: Participant): void {
   const { connectionId } = participant;
   if (connectionId === undefined) {
     return;

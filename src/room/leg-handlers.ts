@@ -17,13 +17,19 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
     observeLevels(room, message.levels);
     return;
   }
+  if (message.kind === 'restated' || message.kind === 'restatedAll' || message.kind === 'superseded') {
+    // Meant for the shell, which collects them.
+    return;
+  }
   const participant = room.participants.get(message.leg);
   if (participant !== undefined) {
     dispatch(room, participant, message);
   }
 }
 
-function dispatch(room: RoomState, participant: Participant, message: Exclude<LegToHost, { kind: 'levels' }>): void {
+type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' }>;
+
+function dispatch(room: RoomState, participant: Participant, message: OfOneLeg): void {
   switch (message.kind) {
     case 'actual':
       return applyActual(room, participant, message.actual);
@@ -67,7 +73,7 @@ function legFailed(room: RoomState, participant: Participant, failure: LegFailur
   }
 }
 
-function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
+export function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
   const primary = participant.subscriberPrimary ? actual.subscriber : actual.publisher;
   if (primary === 'connected' && participant.state === ParticipantInfo_State.JOINED) {
     activate(room, participant);

@@ -52,6 +52,9 @@ export class Participant {
   /** Which of the two connections decides that the participant is there; stays as it was stated in the join answer. */
   readonly subscriberPrimary: boolean;
 
+  /** As a former host of the room had described it; undefined for one who joined here. */
+  readonly restoredVersion: number | undefined;
+
   name: string;
   metadata: string;
   attributes: Record<string, string>;
@@ -86,7 +89,13 @@ export class Participant {
   #version = 0;
   #encoded: Uint8Array | undefined;
 
-  constructor(sid: ParticipantSid, join: JoinParameters, nowMs: number) {
+  /** @param kept what the room's former host knew besides, of a session that goes on */
+  constructor(
+    sid: ParticipantSid,
+    join: JoinParameters,
+    nowMs: number,
+    kept?: { subscriberPrimary: boolean; version: number },
+  ) {
     this.sid = sid;
     this.identity = join.identity;
     this.kind = join.kind;
@@ -98,7 +107,9 @@ export class Participant {
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;
     this.joinedAtMs = nowMs;
-    this.subscriberPrimary = join.client.protocol > 2 && join.grants.canSubscribe;
+    this.subscriberPrimary = kept?.subscriberPrimary ?? (join.client.protocol > 2 && join.grants.canSubscribe);
+    this.#version = kept?.version ?? 0;
+    this.restoredVersion = kept?.version;
     this.name = join.name;
     this.metadata = join.metadata;
     this.attributes = { ...join.attributes };
@@ -143,6 +154,11 @@ export class Participant {
   touch(): void {
     this.#version += 1;
     this.#encoded = undefined;
+  }
+
+  /** Of what others can see. */
+  get version(): number {
+    return this.#version;
   }
 
   toInfo(): ParticipantInfo {

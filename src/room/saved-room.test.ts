@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ParticipantPermission, UpdateParticipantRequest, UpdateRoomMetadataRequest } from '@livekit/protocol';
+import {
+  ParticipantPermission,
+  UpdateParticipantRequest,
+  UpdateRoomMetadataRequest,
+  WebhookEvent,
+} from '@livekit/protocol';
 import { Room } from './room.ts';
 import type { RoomEffect } from './events.ts';
 import { decodeSavedRoom } from './saved-room.ts';
@@ -72,10 +77,13 @@ describe('a room whose host was lost', () => {
     assert.equal(alice?.metadata, 'described');
     assert.deepEqual(alice.attributes, { seat: '7' });
     assert.equal(alice.grants.canPublish, false);
-    assert.equal(
-      second.effects.some(({ kind }) => kind === 'webhook'),
-      false,
-      'it did not start',
+    const told = second.effects.flatMap((effect) =>
+      effect.kind === 'webhook' ? [WebhookEvent.fromBinary(effect.event)] : [],
+    );
+    assert.deepEqual(
+      told.map(({ event }) => event),
+      ['participant_connection_aborted'],
+      'it did not start; her first session has ended',
     );
   });
 

@@ -35,12 +35,13 @@ export function wishTracks(
       room.timers.set(`wish:${subscriber.sid}:${sid}`, room.nowMs + timing.unknownTrackTimeoutMs);
     }
   }
-  room.dirtyLegs.add(subscriber);
+  room.markWished(subscriber);
 }
 
 /** Nobody published the track within a minute. */
 export function unknownTrackTimedOut(room: RoomState, subscriber: Participant, trackSid: string): void {
   if (subscriber.unknownWishes.delete(trackSid)) {
+    room.laterKeepsakes.add(subscriber);
     room.outbox.sendTo(subscriber, {
       case: 'subscriptionResponse',
       value: new SubscriptionResponse({ trackSid, err: SubscriptionError.SE_TRACK_NOTFOUND }),
@@ -80,7 +81,7 @@ export function applySettings(
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
       subscriptionTo(subscriber, track).settings = settings;
-      room.dirtyLegs.add(subscriber);
+      room.markWished(subscriber);
     }
   }
 }
@@ -100,7 +101,7 @@ export function disableTracks(room: RoomState, subscriber: Participant, trackSid
         priority: 0,
       };
       subscription.settings = { ...settings, disabled: true };
-      room.dirtyLegs.add(subscriber);
+      room.markWished(subscriber);
     }
   }
 }
@@ -111,6 +112,7 @@ export function admitTrack(room: RoomState, track: Track): void {
     if (subscriber.unknownWishes.has(track.sid)) {
       forgetUnknownWish(room, subscriber, track.sid);
       subscriptionTo(subscriber, track).wish = true;
+      room.laterKeepsakes.add(subscriber);
     }
   }
   room.markAllLegsDirty();
@@ -140,7 +142,7 @@ export function dropSubscriber(room: RoomState, subscriber: Participant): void {
   subscriber.unknownWishes.clear();
 }
 
-function subscriptionTo(subscriber: Participant, track: Track): Subscription {
+export function subscriptionTo(subscriber: Participant, track: Track): Subscription {
   let subscription = subscriber.subscriptions.get(track.sid);
   if (subscription === undefined) {
     subscription = {
@@ -160,6 +162,7 @@ function subscriptionTo(subscriber: Participant, track: Track): Subscription {
 export function tellSubscribed(room: RoomState, track: Track): void {
   if (!track.subscribedTold && track.publisher.connectionId !== undefined) {
     track.subscribedTold = true;
+    room.laterKeepsakes.add(track.publisher);
     room.outbox.sendTo(track.publisher, {
       case: 'trackSubscribed',
       value: new TrackSubscribed({ trackSid: track.sid }),
@@ -209,6 +212,12 @@ export function computeWanted(room: RoomState, participant: Participant, version
       subscriptions.push(wanted);
     }
   }
+  if (room.isCollecting) {
+    // Its publisher may only be late: taking the track away now would interrupt it.
+    subscriptions.push(
+      ...(participant.wanted?.subscriptions.filter(({ trackSid }) => !room.tracks.has(trackSid)) ?? []),
+    );
+  }
   return {
     version,
     canSubscribe: participant.grants.canSubscribe,
@@ -227,6 +236,7 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
   // Without a socket nothing can be told; the next reconcile after a resume makes up for it.
   if (allowed !== subscription.toldAllowed && subscriber.grants.canSubscribe && subscriber.connectionId !== undefined) {
     subscription.toldAllowed = allowed;
+    room.laterKeepsakes.add(subscriber);
     sendPermission(room, subscriber, track, allowed);
   }
   const isWished = subscription.wish ?? subscriber.autoSubscribe;
