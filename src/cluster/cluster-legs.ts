@@ -55,6 +55,10 @@ export class ClusterLegs implements LegPlacer {
     return chosen;
   }
 
+  isTrusted(nodeId: NodeId): boolean {
+    return this.#options.nodes.isTrusted(nodeId);
+  }
+
   connect(nodeId: NodeId): LegLink {
     const { nodes, relay } = this.#options;
     const peer = nodes.peer(nodeId);

@@ -4,6 +4,7 @@ import { defaultNodeLimits, type NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
+import { HostAffirmation } from './host-affirmation.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
 import { MemoryRelayHub, type MemoryRelay } from './relay-memory.ts';
 import type { NodeRecord } from './store-records.ts';
@@ -19,7 +20,10 @@ export class MemoryCluster {
   readonly server = new MemoryStoreServer({ timings: testTimings });
   readonly hub = new MemoryRelayHub({ log, transfer: structuredClone, lostAfterMs: 100 });
   readonly recovered: string[] = [];
+  /** Rooms that masters have told nodes to be others'. */
+  readonly superseded: string[] = [];
   readonly #beats = new Map<NodeId, NodeJS.Timeout>();
+  readonly #affirming = new Map<NodeId, () => void>();
   readonly #closing: (() => void)[] = [];
 
   /** A node that states itself until it is killed. */
@@ -37,7 +41,34 @@ export class MemoryCluster {
       clearInterval(beat);
     });
     await nodes.start();
+    if (role === 'media') {
+      this.#affirm({ nodeId, store, relay, nodes });
+    }
     return { nodeId, store, relay, nodes };
+  }
+
+  /** As long as a media node can be reached, masters hear that it goes on. */
+  #affirm({ nodeId, store, relay, nodes }: TestMember): void {
+    const affirmation = new HostAffirmation({
+      nodes,
+      relay,
+      intervalMs: testTimings.heartbeatMs,
+      affirmed: () => undefined,
+      superseded: (roomName, epoch) => this.superseded.push(`${roomName} ${nodeId} ${epoch}`),
+    });
+    const renew = async (): Promise<void> => {
+      const sentAtMs = performance.now();
+      await store.rooms.renew(nodeId, []);
+      affirmation.renewed(sentAtMs);
+    };
+    const timer = setInterval(() => void renew().catch(() => undefined), testTimings.heartbeatMs);
+    const stop = (): void => {
+      clearInterval(timer);
+      affirmation.close();
+    };
+    this.#closing.push(stop);
+    this.#affirming.set(nodeId, stop);
+    affirmation.start();
   }
 
   async directory({ nodeId, store, relay, nodes }: TestMember): Promise<ClusterDirectory> {
@@ -66,6 +97,7 @@ export class MemoryCluster {
   /** It says nothing any more, to nobody. */
   kill(nodeId: NodeId): void {
     clearInterval(this.#beats.get(nodeId));
+    this.#affirming.get(nodeId)?.();
     this.hub.kill(nodeId);
   }
 

@@ -215,6 +215,11 @@ const cluster = z.strictObject({
     .max(100)
     .default(4)
     .describe('Signs of life in a row that a node may miss before it counts as dead.'),
+  host_grace: seconds
+    .default(60)
+    .describe(
+      "Seconds that the media of participants goes on while their room has no host; 0 = it ends with the host's node.",
+    ),
 });
 
 const redis = z.strictObject({

@@ -55,7 +55,8 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
-    this.#timings = { ...defaultTimings, ...options.timings };
+    const hostGraceMs = options.config.cluster.host_grace * 1_000;
+    this.#timings = { ...defaultTimings, hostGraceMs, ...options.timings };
     this.#links = new HostLinks(options);
     this.#keepAlive = new KeepAlive(this.#timings);
     this.#signal = this.#createSignalRoute();
@@ -137,6 +138,7 @@ export class Gateway {
         observer,
         log,
         holdMs: this.#timings.holdMs,
+        hostGraceMs: this.#timings.hostGraceMs,
         firstAnswerTimeoutMs: this.#timings.firstAnswerTimeoutMs,
         queueLimitBytes: config.limit.signal_queue_bytes,
       },

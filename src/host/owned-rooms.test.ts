@@ -6,7 +6,8 @@ import type { RoomGrant, RoomOwnership } from '../cluster/directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { storeAway } from '../cluster/store-errors.ts';
 import { createLog } from '../observe/log.ts';
-import type { ConnectionId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId } from '../protocol/ids.ts';
+import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { countingSuffix, joinParameters, testSettings } from '../room/room-test-kit.ts';
 import { RoomHostNode } from './room-host-node.ts';
@@ -18,18 +19,25 @@ afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 function createHost(grant: () => RoomGrant | Error) {
   let lose: (roomName: string) => void = () => undefined;
   const calls: string[] = [];
+  const state = { epoch: 0, mayAct: true, saved: Promise.resolve(), voice: (): void => undefined };
   const webhooks: Uint8Array[] = [];
   const ownership: RoomOwnership = {
     acquire: (roomName, mayCreate) => {
       calls.push(`${mayCreate ? 'claim' : 'find'} ${roomName}`);
       const answer = grant();
-      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+      if (answer instanceof Error) return Promise.reject(answer);
+      state.epoch = answer.kind === 'owned' ? answer.epoch : 0;
+      return Promise.resolve(answer);
     },
     publish: () => undefined,
     save: () => undefined,
     release: (roomName) => calls.push(`release ${roomName}`),
-    handOver: () => Promise.resolve(true),
-    isConfirmed: () => true,
+    epochOf: () => state.epoch,
+    mayAct: () => state.mayAct,
+    onVoice: (listener) => (state.voice = listener),
+    saved: () => state.saved,
+    handOver: () => Promise.resolve('ND_next' as NodeId),
+    superseded: (roomName, epoch) => calls.push(`superseded ${roomName} ${epoch}`),
     onLost: (lost) => (lose = lost),
   };
   const host = new RoomHostNode({
@@ -42,7 +50,12 @@ function createHost(grant: () => RoomGrant | Error) {
     log: createLog({ level: 'silent', json: true }),
   });
   hosts.push(host);
-  host.attachLegs(memoryLink<never, never>()[0]);
+  const [legs, legEnd] = memoryLink<HostToLeg, LegToHost>();
+  // A node without legs of any room.
+  legEnd.onMessage((message) => {
+    if (message.kind === 'restate') legEnd.send({ kind: 'restatedAll', roomName: message.roomName });
+  });
+  host.attachLegs(legs);
   const received: { message: HostToGateway; epoch: number | undefined }[] = [];
   const [gateway, end] = memoryLink<GatewayToHost, HostToGateway>({ transfer: structuredClone });
   // The memory link carries no epochs, so they are taken where they are sent.
@@ -57,7 +70,7 @@ function createHost(grant: () => RoomGrant | Error) {
   const command = (method: RoomCommand['method'], request: Uint8Array): void =>
     gateway.send({ kind: 'command', requestId: 1, roomName: 'lobby', command: { method, request } });
   const answers = (): string[] => received.map(({ message }) => message.kind);
-  return { host, received, calls, webhooks, join, command, answers, gateway, lose: () => lose('lobby') };
+  return { host, received, calls, state, webhooks, join, command, answers, gateway, lose: () => lose('lobby') };
 }
 
 const owned = (): RoomGrant => ({ kind: 'owned', epoch: 7, parts: undefined });

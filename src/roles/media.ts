@@ -1,6 +1,8 @@
 /** Composition root of role `media`: room hosts and participants' legs of a cluster. */
 import { ClusterLegs, legPeerConnector } from '../cluster/cluster-legs.ts';
 import { GuardedLegs } from '../cluster/guarded-legs.ts';
+import { HostAffirmation } from '../cluster/host-affirmation.ts';
+import { HostSeeker, seekChannel } from '../cluster/host-seeker.ts';
 import { legPeerChannel } from '../cluster/leg-peer-channel.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
@@ -50,10 +52,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
-  const leases = stack.adopt(
-    new RoomLeases({ store, nodeId, chooseSuccessor: (room) => chooseSuccessor(config, node, room), log }),
-    (value) => value.close(),
-  );
+  const leases = createLeases({ config, log, node, stack });
   const meter = new NodeLoadMeter({
     workers: async () =>
       (await pool.usage()).map(({ index, cpuMs, producers, consumers }) => ({
@@ -63,6 +62,19 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
+  const guarded = new GuardedLegs();
+  const seeker = stack.adopt(
+    new HostSeeker({
+      nodeId,
+      nodes,
+      rooms: store.rooms,
+      relay,
+      intervalMs: store.timings.heartbeatMs,
+      ownRoom: (roomName) => host.legsHere(nodeId, roomName),
+      log,
+    }),
+    (value) => value.close(),
+  );
   const legs = stack.adopt(
     new LegNode({
       nodeId,
@@ -71,6 +83,9 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
       log,
       observer: measuredBy(metrics.legs, meter),
       peers: legPeerConnector(relay, nodes),
+      hostGraceMs: config.cluster.host_grace * 1_000,
+      seeker,
+      onLegEnded: (leg) => guarded.legEnded(leg),
     }),
     (value) => value.close(),
   );
@@ -80,7 +95,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
-  joinParts({ relay, host, legs });
+  joinParts({ relay, host, legs, guarded });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
   const health = await startHealthServer({
@@ -103,6 +118,22 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   return health.port;
 }
 
+function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 'leases'>): RoomLeases {
+  const { nodeId, store, relay, nodes } = node;
+  const affirmation = new HostAffirmation({
+    nodes,
+    relay,
+    intervalMs: store.timings.heartbeatMs,
+    affirmed: () => leases.affirmed(),
+    superseded: (roomName, epoch) => leases.superseded(roomName, epoch),
+  });
+  const successor = (roomName: string): NodeId | undefined => chooseSuccessor(config, node, roomName);
+  const leases = new RoomLeases({ store, nodeId, chooseSuccessor: successor, affirmation, log });
+  stack.adopt(leases, (value) => value.close());
+  stack.adopt(affirmation, (value) => value.close()).start();
+  return leases;
+}
+
 type HostParts = {
   config: Config;
   log: Logger;
@@ -119,7 +150,7 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
   return new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true }),
     registrar: leases,
     ownership: leases,
     legPlacer: new ClusterLegs({
@@ -138,15 +169,17 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
   });
 }
 
-type Parts = { relay: ClusterNode['relay']; host: RoomHostNode; legs: LegNode };
+type Parts = { relay: ClusterNode['relay']; host: RoomHostNode; legs: LegNode; guarded: GuardedLegs };
 
-function joinParts({ relay, host, legs }: Parts): void {
-  const guarded = new GuardedLegs();
+function joinParts({ relay, host, legs, guarded }: Parts): void {
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>();
   legs.addHost(guarded.wrap(legEnd));
   host.attachLegs(hostEnd);
   relay.onChannel(sessionChannel, ({ link }) => host.acceptGateway(link));
   relay.onChannel(legChannel, ({ link }) => legs.addHost(guarded.wrap(link)));
+  relay.onChannel(seekChannel, ({ link, peer }) =>
+    link.onMessage(({ roomName }) => host.legsHere(peer.nodeId, roomName)),
+  );
   relay.onChannel(legPeerChannel, ({ link, peer }) => legs.acceptPeer(peer.nodeId, link));
 }
 

@@ -44,6 +44,9 @@ export function restoreLegs(room: RoomState, legs: readonly RestatedLeg[], isCom
   if (adopted.length > 0) {
     countersChanged(room);
   }
+  for (const { participant } of adopted) {
+    attachEarlySocket(room, participant.sid);
+  }
   if (isComplete) {
     legsCollected(room);
   }
@@ -55,6 +58,9 @@ export function legsCollected(room: RoomState): void {
   room.isCollecting = false;
   room.timers.clear('collected');
   loseSavedParticipants(room);
+  for (const sid of room.earlySockets.keys()) {
+    attachEarlySocket(room, sid);
+  }
   room.markAllLegsDirty();
   for (const track of room.tracks.values()) {
     room.dirtyDynacast.add(track);
@@ -129,6 +135,10 @@ function bringBackWishes(room: RoomState, participant: Participant, { wanted, ac
 /** A socket that has outlived the former host takes its place again. */
 export function attachSocket(room: RoomState, connectionId: ConnectionId, sid: ParticipantSid): void {
   const participant = room.participants.get(sid);
+  if (participant === undefined && room.isCollecting && !room.lostSessions.has(sid)) {
+    room.earlySockets.set(sid, connectionId);
+    return;
+  }
   if (participant === undefined) {
     const message = encodeLeave(DisconnectReason.MIGRATION, LeaveRequest_Action.RECONNECT);
     room.outbox.toGateway({ kind: 'send', connectionIds: [connectionId], message });
@@ -153,6 +163,14 @@ export function attachSocket(room: RoomState, connectionId: ConnectionId, sid: P
   room.dirtyLegs.add(participant);
   if (participant.iceLost) {
     askToResume(room, participant);
+  }
+}
+
+function attachEarlySocket(room: RoomState, sid: ParticipantSid): void {
+  const connectionId = room.earlySockets.get(sid);
+  room.earlySockets.delete(sid);
+  if (connectionId !== undefined) {
+    attachSocket(room, connectionId, sid);
   }
 }
 

@@ -67,6 +67,8 @@ export class RoomState {
   readonly laterKeepsakes = new Set<Participant>();
   /** The former host's legs are still coming: what only misses its publisher is left as it is. */
   isCollecting = false;
+  /** Sockets of sessions whose legs may still come. */
+  readonly earlySockets = new Map<ParticipantSid, ConnectionId>();
   /** Who was here when an earlier host was lost and has not come back, by identity. */
   readonly savedParticipants = new Map<string, SavedParticipant>();
   /** Sessions that ended with the former host: their clients have been told so, or will be. */

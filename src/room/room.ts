@@ -196,6 +196,9 @@ function handleGateway(room: RoomState, message: GatewayToHost): void {
 function socketClosed(room: RoomState, connectionId: ConnectionId): void {
   const participant = room.connections.get(connectionId);
   room.connections.delete(connectionId);
+  for (const [sid, early] of room.earlySockets) {
+    if (early === connectionId) room.earlySockets.delete(sid);
+  }
   if (participant?.resuming === connectionId) {
     participant.resuming = undefined;
     room.timers.clear(`resumeAnswer:${participant.sid}`);
