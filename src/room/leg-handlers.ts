@@ -36,11 +36,11 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
     case 'offer': {
       const { id, sdp, midToTrackId } = message;
       const offer = new SessionDescription({ type: 'offer', id, sdp, midToTrackId });
-      return room.outbox.sendTo(participant, { case: 'offer', value: offer });
+      return describe(room, participant, { case: 'offer', value: offer });
     }
     case 'answer': {
       const answer = new SessionDescription({ type: 'answer', id: message.id, sdp: message.sdp });
-      return room.outbox.sendTo(participant, { case: 'answer', value: answer });
+      return describe(room, participant, { case: 'answer', value: answer });
     }
     case 'resumed':
       return finishResume(room, participant, message.lastReliableSequence);
@@ -55,6 +55,18 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
     case 'closed':
       // Nobody asked for it: whatever held the leg is gone.
       return legFailed(room, participant, 'worker-died', 'leg closed');
+  }
+}
+
+function describe(
+  room: RoomState,
+  participant: Participant,
+  description: { case: 'offer' | 'answer'; value: SessionDescription },
+): void {
+  if (participant.connectionId === undefined && participant.restoredVersion !== undefined) {
+    participant.unsent[description.case] = description.value;
+  } else {
+    room.outbox.sendTo(participant, description);
   }
 }
 

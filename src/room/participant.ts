@@ -4,6 +4,7 @@ import {
   ParticipantInfo_Kind,
   ParticipantInfo_State,
   type AddTrackRequest,
+  type SessionDescription,
   type DisconnectReason,
 } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
@@ -66,6 +67,8 @@ export class Participant {
   connectionId: ConnectionId | undefined;
   /** A new socket that waits for the leg's answer to `resume`. */
   resuming: ConnectionId | undefined;
+  /** What its leg says while there is no socket yet that a new host has heard of: the last description of each kind. */
+  readonly unsent: { offer?: SessionDescription; answer?: SessionDescription } = {};
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */

@@ -158,6 +158,15 @@ export function attachSocket(room: RoomState, connectionId: ConnectionId, sid: P
   room.connections.set(connectionId, participant);
   room.outbox.toGateway({ kind: 'attached', connectionId });
   tellMissed(room, participant, infosFor(room, participant));
+  const { answer, offer } = participant.unsent;
+  if (answer !== undefined) {
+    room.outbox.sendTo(participant, { case: 'answer', value: answer });
+  }
+  if (offer !== undefined) {
+    room.outbox.sendTo(participant, { case: 'offer', value: offer });
+  }
+  delete participant.unsent.answer;
+  delete participant.unsent.offer;
   participant.detachedAtMs = undefined;
   refreshToken(room, participant);
   room.dirtyLegs.add(participant);

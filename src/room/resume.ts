@@ -76,6 +76,8 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
   }
   participant.resuming = undefined;
   participant.connectionId = connectionId;
+  delete participant.unsent.answer;
+  delete participant.unsent.offer;
   room.timers.clear(`resumeAnswer:${participant.sid}`);
   room.timers.clear(`media:${participant.sid}`);
   if (participant.iceLost) {
