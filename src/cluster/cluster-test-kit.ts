@@ -31,7 +31,13 @@ export class MemoryCluster {
     await store.nodes.beat(record);
     const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
     this.#beats.set(nodeId, beat);
-    const nodes = new ClusterNodes({ registry: store.nodes, health: store.health, timings: testTimings, log });
+    const nodes = new ClusterNodes({
+      registry: store.nodes,
+      states: store.nodeStates,
+      health: store.health,
+      timings: testTimings,
+      log,
+    });
     this.#closing.push(() => {
       nodes.close();
       clearInterval(beat);
@@ -57,8 +63,8 @@ export class MemoryCluster {
     return directory;
   }
 
-  leases({ nodeId, store }: TestMember, successor?: NodeId): RoomLeases {
-    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, log });
+  leases({ nodeId, store }: TestMember, successor?: NodeId, admitsRooms = () => true): RoomLeases {
+    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, admitsRooms, log });
     this.#closing.push(() => leases.close());
     return leases;
   }

@@ -13,6 +13,8 @@ export type RoomLeasesOptions = {
   nodeId: NodeId;
   /** Which node is to have a room that this one gives away; undefined when there is none. */
   chooseSuccessor: (roomName: string) => NodeId | undefined;
+  /** Whether this node may open rooms now; one that drains passes on what was meant for it. */
+  admitsRooms: () => boolean;
   log: Logger;
 };
 
@@ -71,6 +73,9 @@ export class RoomLeases implements RoomOwnership {
     if (epoch === undefined || judgeGrant(epoch, this.#held.get(roomName)?.epoch) !== 'host') {
       return { kind: 'elsewhere' };
     }
+    if (!this.#held.has(roomName) && (await this.#passOn(roomName, epoch))) {
+      return { kind: 'elsewhere' };
+    }
     // What was read beside the question counts when it was this node's already then.
     const saved = early?.epoch === epoch ? early : await store.rooms.load(roomName);
     const writes = new RoomWrites({
@@ -106,21 +111,19 @@ export class RoomLeases implements RoomOwnership {
     }
   }
 
-  async handOver(roomName: string): Promise<boolean> {
+  async handOver(roomName: string, to?: NodeId): Promise<boolean> {
     const held = this.#held.get(roomName);
-    const successor = this.#options.chooseSuccessor(roomName);
-    if (held === undefined || successor === undefined) {
+    if (held === undefined) {
       return false;
     }
-    const { rooms } = this.#options.store;
     try {
       await held.writes.flush();
-      const given = await rooms.handOver(roomName, held.epoch, successor);
-      if (given.kind === 'taken') {
+      const isGiven = await this.#give(roomName, held.epoch, to);
+      if (isGiven) {
         this.#drop(roomName, held);
         await this.#tell(roomName);
       }
-      return given.kind === 'taken';
+      return isGiven;
     } catch (error) {
       this.#options.log.warn({ err: error, room: roomName }, 'a room could not be given to another node');
       return false;
@@ -167,6 +170,25 @@ export class RoomLeases implements RoomOwnership {
   async #regain(roomName: string, epoch: Epoch): Promise<Epoch | undefined> {
     const taken = await this.#options.store.rooms.takeOver(roomName, epoch, this.#options.nodeId);
     return taken.kind === 'taken' ? taken.epoch : undefined;
+  }
+
+  /** A room that was meant for this node before others knew that it takes none. Without a successor it makes do. */
+  async #passOn(roomName: string, epoch: Epoch): Promise<boolean> {
+    const isPassed = !this.#options.admitsRooms() && (await this.#give(roomName, epoch));
+    if (isPassed) {
+      await this.#tell(roomName);
+      this.#options.log.info({ room: roomName }, 'room passed on: this node takes none');
+    }
+    return isPassed;
+  }
+
+  async #give(roomName: string, epoch: Epoch, to?: NodeId): Promise<boolean> {
+    const { store, chooseSuccessor } = this.#options;
+    const successor = to ?? chooseSuccessor(roomName);
+    if (successor === undefined) {
+      return false;
+    }
+    return (await store.rooms.handOver(roomName, epoch, successor)).kind === 'taken';
   }
 
   #forsake(roomName: string, epoch: Epoch | undefined): void {

@@ -19,7 +19,9 @@ import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
 import { LegLinks, type LegPlacer } from './leg-links.ts';
 import { OpeningRooms, type RoomAnswer } from './opening-rooms.ts';
+import { ReconnectingMoves } from './reconnecting-moves.ts';
 import { RoomDriver, type DrivenRoom } from './room-driver.ts';
+import type { RoomMoves } from './room-moves.ts';
 
 export type CreateRoom = (options: {
   name: string;
@@ -66,6 +68,7 @@ export class RoomHostNode {
   readonly #gateways: GatewayLinks;
   readonly #legs: LegLinks;
   readonly #opening: OpeningRooms | undefined;
+  readonly #moves: ReconnectingMoves;
   #failedRooms = 0;
   #isClosed = false;
   #whenEmpty: (() => void)[] = [];
@@ -84,6 +87,12 @@ export class RoomHostNode {
       placer: options.legPlacer,
       receive: (message) => this.#handleLeg(message),
       lost: (legs) => this.#legsLost(legs),
+    });
+    this.#moves = new ReconnectingMoves({
+      nodeId: options.settings.nodeId as NodeId,
+      drivers: this.#drivers,
+      legs: this.#legs,
+      moveRoom: (roomName, target) => this.#moveRoom(roomName, target),
     });
     const { ownership } = options;
     ownership?.onLost((roomName) => this.#roomLost(roomName));
@@ -164,16 +173,23 @@ export class RoomHostNode {
     this.#legs.close();
   }
 
+  /** What a drain may do with the rooms of this node. */
+  get moves(): RoomMoves {
+    return this.#moves;
+  }
+
   /** Gives every room to another node, whose clients are told to join anew; no new room is taken from now on. */
   async moveRooms(): Promise<void> {
     this.#isClosed = true;
-    const { ownership } = this.#options;
-    const moves = [...this.#drivers.keys()].map(async (roomName) => {
-      if ((await ownership?.handOver(roomName)) === true) {
-        this.#roomLost(roomName);
-      }
-    });
-    await Promise.all(moves);
+    await Promise.all([...this.#drivers.keys()].map((roomName) => this.#moveRoom(roomName)));
+  }
+
+  async #moveRoom(roomName: string, target?: NodeId): Promise<boolean> {
+    const isMoved = (await this.#options.ownership?.handOver(roomName, target)) === true;
+    if (isMoved) {
+      this.#roomLost(roomName);
+    }
+    return isMoved;
   }
 
   #handleGateway(link: GatewayLink, message: GatewayToHost): void {

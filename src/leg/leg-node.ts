@@ -4,7 +4,7 @@ import type { Link } from '../cluster/link.ts';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
-import type { NodeId } from '../protocol/ids.ts';
+import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
@@ -86,6 +86,14 @@ export class LegNode {
       producers += room.producerCount;
     }
     return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
+  }
+
+  /** Who is here, and in which room. */
+  get members(): { participantSid: ParticipantSid; roomName: string }[] {
+    return [...this.#legs.values()].map(({ leg }) => {
+      const { participantSid, roomName } = leg.identity;
+      return { participantSid, roomName };
+    });
   }
 
   get pipeCounts(): PipeCounts {

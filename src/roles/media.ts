@@ -6,7 +6,11 @@ import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
+import type { NodeHeartbeat } from '../cluster/store-heartbeat.ts';
 import type { Config } from '../config/options.ts';
+import { DrainService } from '../drain/drain-service.ts';
+import { ownWish, type OwnLifecycle } from '../drain/own-lifecycle.ts';
+import { SelfDrain } from '../drain/self-drain.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
@@ -22,7 +26,7 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
-import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import {
   observeWorkers,
   randomSuffix,
@@ -37,10 +41,12 @@ import {
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
 export async function startMedia(options: RoleOptions): Promise<RunningRole> {
   const { running, close } = await startOnStack((stack) => startParts(options, stack));
-  return { port: running, close };
+  return { ...running, close };
 }
 
-async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<number> {
+type Started = Pick<RunningRole, 'port' | 'drain'>;
+
+async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
@@ -50,8 +56,15 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
+  const own = createOwnLifecycle({ config, log, node });
   const leases = stack.adopt(
-    new RoomLeases({ store, nodeId, chooseSuccessor: (room) => chooseSuccessor(config, node, room), log }),
+    new RoomLeases({
+      store,
+      nodeId,
+      chooseSuccessor: (room) => chooseSuccessor(config, node, room),
+      admitsRooms: () => own.admitsRooms,
+      log,
+    }),
     (value) => value.close(),
   );
   const meter = new NodeLoadMeter({
@@ -81,6 +94,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     carried: legs.carried(),
   }));
   joinParts({ relay, host, legs });
+  new DrainService({ nodeId, relay, moves: host.moves, carried: () => legs.members, log }).serve();
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
   const health = await startHealthServer({
@@ -91,16 +105,85 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress });
-  heartbeat.start();
+  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
+  await enterService({ own, heartbeat, store, nodeId, stack });
+  reportFailure({ pool, own, log, stack });
   // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
     await host.moveRooms();
     host.close('disconnect');
+    await own.end();
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  return health.port;
+  const counts = (): { rooms: number; participants: number } => ({
+    rooms: host.stats().rooms,
+    participants: legs.counts.legs,
+  });
+  return { port: health.port, ...drainOption({ config, log, own, nodes, counts }) };
+}
+
+type ServiceParts = Pick<ClusterNode, 'store' | 'nodeId'> & {
+  own: OwnLifecycle;
+  heartbeat: NodeHeartbeat;
+  stack: AsyncDisposableStack;
+};
+
+/** Resolves when others know that the node serves, or when the store has had its time to answer. */
+async function enterService({ own, heartbeat, store, nodeId, stack }: ServiceParts): Promise<void> {
+  const beat = (): Promise<void> => heartbeat.beat().catch(() => undefined);
+  stack.defer(
+    store.nodeStates.onChange((changed) => {
+      if (changed === nodeId) void beat();
+    }),
+  );
+  await beat();
+  await own.ready();
+  await beat();
+  heartbeat.start();
+}
+
+type FailureParts = { pool: WorkerPool; own: OwnLifecycle; log: Logger; stack: AsyncDisposableStack };
+
+/** Workers that die are replaced within moments; a node that has had none for so long does not heal by itself. */
+const failedAfterMs = 30_000;
+
+function reportFailure({ pool, own, log, stack }: FailureParts): void {
+  let lastWorkerAtMs = performance.now();
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    if (pool.workers.length > 0) {
+      lastWorkerAtMs = nowMs;
+    } else if (nowMs - lastWorkerAtMs > failedAfterMs && own.state !== 'FAILED') {
+      const reason = 'no media worker is running';
+      own.ask({ kind: 'failed', owner: ownWish, reason }).then(
+        () => log.error({}, 'this node has FAILED: no media worker can be started; start it again'),
+        (error: unknown) => log.debug({ err: error }, 'the failure of this node could not be stated'),
+      );
+    }
+  }, 1_000);
+  stack.defer(() => clearInterval(timer));
+}
+
+type DrainParts = {
+  config: Config;
+  log: Logger;
+  own: OwnLifecycle;
+  nodes: ClusterNode['nodes'];
+  counts: () => { rooms: number; participants: number };
+};
+
+function drainOption({ config, log, own, nodes, counts }: DrainParts): Pick<RunningRole, 'drain'> {
+  const { policy, deadline } = config.drain;
+  if (deadline === 0) {
+    return {};
+  }
+  const hasMaster = (): boolean => nodes.masters().some(({ isLive }) => isLive);
+  return {
+    drain: async () => {
+      await new SelfDrain({ own, policy, deadlineMs: deadline * 1_000, counts, hasMaster, log }).run();
+    },
+  };
 }
 
 type HostParts = {

@@ -152,10 +152,21 @@ function handle(room: RoomState, event: RoomEvent): void {
         removeParticipant(room, participant, 'media-failed');
       }
       return;
+    case 'reconnect':
+      return reconnect(room, event.participants);
     case 'shutdown':
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
     case 'deadline':
       return;
+  }
+}
+
+function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
+  for (const sid of sids) {
+    const participant = room.participants.get(sid);
+    if (participant !== undefined) {
+      removeParticipant(room, participant, 'moved');
+    }
   }
 }
 
