@@ -1,5 +1,5 @@
 /** The admin API, without HTTP: checks who asks and what, and turns every failure into a JSON refusal. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Config } from '../config/options.ts';
 import type { NodeAdmin, NodeStep } from '../drain/node-admin.ts';
 import { PlenumError } from '../lib/errors.ts';

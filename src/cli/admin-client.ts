@@ -1,5 +1,5 @@
 /** Calls the admin API of a server with a token made from an API key. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { PlenumError } from '../lib/errors.ts';
 import {
   adminErrorSchema,

@@ -81,9 +81,10 @@ function addStep(node: Command, io: Io, step: 'cordon' | 'undrain', description:
 function addDrain(node: Command, io: Io): void {
   const command = addReason(node.command('drain <node>').description('empty a node; calls are moved, or waited for'))
     .addOption(
-      new Option('--policy <policy>', 'move calls to other nodes, or wait until they end; else as `drain.policy` says')
-        .choices(['migrate', 'wait'])
-        .argParser((policy: string) => policy),
+      new Option(
+        '--policy <policy>',
+        'move calls to other nodes, or wait until they end; else as `drain.policy` says',
+      ).choices(['migrate', 'wait']),
     )
     .option(
       '--deadline <duration>',

@@ -69,6 +69,13 @@ export class MemoryCluster {
     return leases;
   }
 
+  /** It is heard again. */
+  beatAgain({ nodeId, store }: TestMember): void {
+    const record = nodeRecord(nodeId, 'media', {});
+    const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
+    this.#closing.push(() => clearInterval(beat));
+  }
+
   /** It says nothing any more, to nobody. */
   kill(nodeId: NodeId): void {
     clearInterval(this.#beats.get(nodeId));

@@ -1,4 +1,5 @@
 /** The states of a node that is alone: the same steps as in a cluster, but calls have nowhere to go, so it waits for them. */
+import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
 import {
   admitsWork,
@@ -52,10 +53,9 @@ export class AloneNode implements NodeAdmin {
     clearInterval(this.#timer);
   }
 
-  /** Its process was told to stop. */
-  drainForEnd(deadlineMs: number): Promise<void> {
-    this.#apply({ kind: 'drain', owner: ownWish, reason: 'SIGTERM', policy: 'wait', deadlineMs, deadlineIsHard: true });
-    return this.drained;
+  /** What SIGTERM does: nothing but an end in order, unless the configuration asks for more. */
+  drainOption({ alone, deadline }: Config['drain']): { drain?: () => Promise<void> } {
+    return alone ? { drain: () => this.#drainForEnd(deadline * 1_000) } : {};
   }
 
   list(): Promise<NodeReport[]> {
@@ -74,6 +74,11 @@ export class AloneNode implements NodeAdmin {
     }
     this.#apply(step);
     return this.#report();
+  }
+
+  #drainForEnd(deadlineMs: number): Promise<void> {
+    this.#apply({ kind: 'drain', owner: ownWish, reason: 'SIGTERM', policy: 'wait', deadlineMs, deadlineIsHard: true });
+    return this.drained;
   }
 
   #check(nodeId: string): void {

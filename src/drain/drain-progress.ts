@@ -27,7 +27,7 @@ export type DrainProgress = z.infer<typeof progressSchema>;
 
 const topic = 'drain-progress';
 /** So many of them stay far below what the bus takes. */
-export const maxWaits = 20;
+const maxWaits = 20;
 const maxWaitLength = 1_000;
 /** The leader tells it every second. */
 const lifeMs = 10_000;

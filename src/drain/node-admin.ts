@@ -110,7 +110,7 @@ function isOpenWish({ state, stateBefore }: NodeStateRecord): boolean {
   return before === 'CORDONED' || before === 'DRAINING' || state === 'DELETING';
 }
 
-export function drainReport(record: NodeStateRecord, progress: DrainProgress | undefined): DrainReport | null {
+function drainReport(record: NodeStateRecord, progress: DrainProgress | undefined): DrainReport | null {
   const { state, stateBefore, policy, remainingMs, deadlineIsHard = false } = record;
   if (state !== 'DRAINING' && stateBefore !== 'DRAINING') {
     return null;

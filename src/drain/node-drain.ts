@@ -11,6 +11,7 @@ import {
   defaultDrainPacing,
   planDrain,
   type DrainAction,
+  type DrainPacing,
   type DrainPlan,
   type DrainTerms,
 } from '../placement/drain-plan.ts';
@@ -37,9 +38,9 @@ export type DrainTools = {
   /** The fencing token; undefined when this node leads no more. */
   leaderEpoch: () => number | undefined;
   log: Logger;
+  pacing?: DrainPacing;
 };
 
-const pacing = defaultDrainPacing;
 /** While clients or rooms are being moved. */
 const busyMs = 200;
 const idleMs = 1_000;
@@ -137,7 +138,7 @@ export class NodeDrain {
       jobs: [],
       sinceLastBatchMs: this.#lastBatchMs === undefined ? null : nowMs - this.#lastBatchMs,
       placement: this.#tools.placement(),
-      pacing,
+      pacing: this.#tools.pacing ?? defaultDrainPacing,
     });
   }
 

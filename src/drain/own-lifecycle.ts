@@ -59,9 +59,10 @@ export class OwnLifecycle {
   }
 
   /** Everything runs. Resolves when that is written, or could not be; then the next beats try again. */
-  ready(): Promise<void> {
+  async ready(): Promise<void> {
     this.#isReady = true;
-    return this.#write();
+    await this.#writing;
+    await this.#write();
   }
 
   /** The answer to a beat. @param sentAtMs when the beat was sent */

@@ -16,7 +16,7 @@ import { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { RoomEvents } from '../observe/room-events.ts';
-import { nodeId as toNodeId } from '../protocol/ids.ts';
+import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
@@ -101,14 +101,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   const client = stack.adopt(new RoomClient({ connector: directory }), (value) => value.close());
   const health = (): Health =>
     pool.workers.length > 0 ? { ready: true } : { ready: false, body: 'Not Ready\nno media worker is running' };
-  const alone = new AloneNode({
-    nodeId,
-    counts: () => ({ rooms: Math.max(directory.size, host.stats().rooms), participants: host.stats().participants }),
-    admit: (isAdmitting) => directory.admit(isAdmitting),
-    about: () => aboutThisNode(config, host.stats()),
-    log,
-  });
-  stack.defer(() => alone.close());
+  const alone = stack.adopt(createAlone({ config, log, nodeId, directory, host }), (value) => value.close());
   metrics.watchNodes(
     () => [alone.state],
     () => [],
@@ -134,13 +127,23 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     engine: () => engineCounts(pool),
     workerPids: () => pool.workers.map((worker) => worker.pid),
   };
-  const { alone: isWaiting, deadline } = config.drain;
-  return {
-    port: gateway.port,
-    debug,
-    finished: alone.drained,
-    ...(isWaiting ? { drain: () => alone.drainForEnd(deadline * 1_000) } : {}),
-  };
+  return { port: gateway.port, debug, finished: alone.drained, ...alone.drainOption(config.drain) };
+}
+
+type AloneParts = Pick<StartOptions, 'config' | 'log'> & {
+  nodeId: NodeId;
+  directory: MemoryDirectory;
+  host: RoomHostNode;
+};
+
+function createAlone({ config, log, nodeId, directory, host }: AloneParts): AloneNode {
+  return new AloneNode({
+    nodeId,
+    counts: () => ({ rooms: Math.max(directory.size, host.stats().rooms), participants: host.stats().participants }),
+    admit: (isAdmitting) => directory.admit(isAdmitting),
+    about: () => aboutThisNode(config, host.stats()),
+    log,
+  });
 }
 
 function aboutThisNode(config: Config, counts: RoomHostStats): ReturnType<AloneNodeOptions['about']> {

@@ -2,26 +2,14 @@
 import { ListParticipantsRequest } from '@livekit/protocol';
 import { RoomClient } from '../api/room-client.ts';
 import { ClusterDirectory } from '../cluster/cluster-directory.ts';
-import { HostReach } from '../cluster/host-reach.ts';
-import { MasterOpinions } from '../cluster/master-opinions.ts';
-import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomRecovery } from '../cluster/room-recovery.ts';
-import { DrainLeader } from '../drain/drain-leader.ts';
-import { DrainObserver } from '../drain/drain-observer.ts';
-import { DrainBoard } from '../drain/drain-progress.ts';
-import { LeaderLease } from '../drain/leader-lease.ts';
-import { ClusterNodeAdmin, type NodeAdmin } from '../drain/node-admin.ts';
-import { NodeLifecycles } from '../drain/node-lifecycles.ts';
-import { NodeSupervisor } from '../drain/node-supervisor.ts';
-import { PendingPlacements } from '../drain/pending-placements.ts';
-import { UnopenedRooms } from '../drain/unopened-rooms.ts';
+import { ClusterDrains } from '../drain/cluster-drains.ts';
 import type { Health } from '../gateway/http-route.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
-import type { HostRequest } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RoomCommand } from '../protocol/session-messages.ts';
-import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { createHeartbeat, joinCluster, nodeLimits } from './cluster-node.ts';
 import { serveMetrics, startOnStack, type RoleOptions, type RunningRole } from './node-parts.ts';
 import { createPublicFace } from './public-face.ts';
 
@@ -68,8 +56,22 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     hasAnswered ||= store.health.answeringSince() !== undefined;
     return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
   };
-  const admin = await leadDrains({ config, log, node, metrics, stack, client });
-  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: admin });
+  const drains = stack.adopt(
+    new ClusterDrains({
+      ...node,
+      limits,
+      region: config.region,
+      moved: (roomName, hostId) => void openRecovered(client, roomName, hostId),
+      log,
+    }),
+    (value) => value.close(),
+  );
+  await drains.start();
+  metrics.watchNodes(
+    () => nodes.mediaNodes().map(({ state }) => state),
+    () => drains.progress(),
+  );
+  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: drains.admin });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
 
@@ -82,69 +84,6 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   stack.adopt(heartbeat, (value) => value.close(nodeId)).start();
   log.info({ port: gateway.port, relayPort: relay.port, nodeId, role }, 'node is ready');
   return gateway.port;
-}
-
-type LeaderParts = Pick<RoleOptions, 'config' | 'log'> & {
-  node: ClusterNode;
-  metrics: Metrics;
-  stack: AsyncDisposableStack;
-  client: RoomClient;
-};
-
-/** This master's part in leading the cluster, which one of them does at a time. @returns what operators may do at any of them */
-async function leadDrains({ config, log, node, metrics, stack, client }: LeaderParts): Promise<NodeAdmin> {
-  const { nodeId, store, nodes, relay } = node;
-  const { timings, health, nodeStates } = store;
-  const lifecycles = new NodeLifecycles(nodeStates);
-  const board = stack.adopt(new DrainBoard(), (value) => value.close());
-  await board.listen(store.bus);
-  const states = (): string[] => nodes.mediaNodes().map(({ state }) => state);
-  metrics.watchNodes(states, () => board.all());
-
-  const lease = stack.adopt(new LeaderLease({ leases: store.leases, name: 'drain', nodeId, timings, log }), (value) =>
-    value.close(),
-  );
-  const reach = new HostReach(relay, nodes);
-  const opinions = stack.adopt(new MasterOpinions({ nodeId, nodes, relay, reach }), (value) => value.close());
-  const observer = stack.adopt(new DrainObserver({ nodes, relay }), (value) => value.close());
-  const placements = new PendingPlacements();
-  const placement = (): Omit<HostRequest, 'key'> => ({
-    nodes: nodes.mediaNodes(),
-    placements: placements.all(),
-    limits: nodeLimits(config),
-    nowMs: performance.now(),
-    protocol: protocolRange,
-    region: config.region,
-    exclude: nodes.suspects(),
-  });
-  const unopened = new UnopenedRooms({
-    store,
-    placement,
-    moved: (roomName, hostId) => void openRecovered(client, roomName, hostId),
-    log,
-  });
-  const supervisor = new NodeSupervisor({ nodeId, nodes, lifecycles, reach, opinions, health, timings, log });
-  const leader = new DrainLeader({
-    lease,
-    nodes,
-    nodeStates,
-    supervisor,
-    tools: {
-      nodeId,
-      store,
-      lifecycles,
-      observer,
-      unopened,
-      placement,
-      placed: (target, estimate) => placements.add(target, estimate),
-      leaderEpoch: () => lease.epoch,
-      log,
-    },
-    timings,
-  });
-  stack.adopt(leader, (value) => value.close()).start();
-  void lease.start();
-  return new ClusterNodeAdmin({ registry: store.nodes, lifecycles, board, log });
 }
 
 /** Any question makes the new host open the room; when it does not get there, the first client does the same. */

@@ -6,11 +6,8 @@ import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
-import type { NodeHeartbeat } from '../cluster/store-heartbeat.ts';
 import type { Config } from '../config/options.ts';
 import { DrainService } from '../drain/drain-service.ts';
-import { ownWish, type OwnLifecycle } from '../drain/own-lifecycle.ts';
-import { SelfDrain } from '../drain/self-drain.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
@@ -27,6 +24,7 @@ import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { drainOption, enterService } from './media-service.ts';
 import {
   observeWorkers,
   randomSuffix,
@@ -93,8 +91,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
-  joinParts({ relay, host, legs });
-  new DrainService({ nodeId, relay, moves: host.moves, carried: () => legs.members, log }).serve();
+  joinParts({ nodeId, relay, host, legs, log });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
   const health = await startHealthServer({
@@ -106,9 +103,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
   const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
-  await enterService({ own, heartbeat, store, nodeId, stack });
-  reportFailure({ pool, own, log, stack });
-  // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
+  await enterService({ own, heartbeat, node, pool, log, stack });
+  // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
     await host.moveRooms();
@@ -116,74 +112,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     await own.end();
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  const counts = (): { rooms: number; participants: number } => ({
-    rooms: host.stats().rooms,
-    participants: legs.counts.legs,
-  });
-  return { port: health.port, ...drainOption({ config, log, own, nodes, counts }) };
-}
-
-type ServiceParts = Pick<ClusterNode, 'store' | 'nodeId'> & {
-  own: OwnLifecycle;
-  heartbeat: NodeHeartbeat;
-  stack: AsyncDisposableStack;
-};
-
-/** Resolves when others know that the node serves, or when the store has had its time to answer. */
-async function enterService({ own, heartbeat, store, nodeId, stack }: ServiceParts): Promise<void> {
-  const beat = (): Promise<void> => heartbeat.beat().catch(() => undefined);
-  stack.defer(
-    store.nodeStates.onChange((changed) => {
-      if (changed === nodeId) void beat();
-    }),
-  );
-  await beat();
-  await own.ready();
-  await beat();
-  heartbeat.start();
-}
-
-type FailureParts = { pool: WorkerPool; own: OwnLifecycle; log: Logger; stack: AsyncDisposableStack };
-
-/** Workers that die are replaced within moments; a node that has had none for so long does not heal by itself. */
-const failedAfterMs = 30_000;
-
-function reportFailure({ pool, own, log, stack }: FailureParts): void {
-  let lastWorkerAtMs = performance.now();
-  const timer = setInterval(() => {
-    const nowMs = performance.now();
-    if (pool.workers.length > 0) {
-      lastWorkerAtMs = nowMs;
-    } else if (nowMs - lastWorkerAtMs > failedAfterMs && own.state !== 'FAILED') {
-      const reason = 'no media worker is running';
-      own.ask({ kind: 'failed', owner: ownWish, reason }).then(
-        () => log.error({}, 'this node has FAILED: no media worker can be started; start it again'),
-        (error: unknown) => log.debug({ err: error }, 'the failure of this node could not be stated'),
-      );
-    }
-  }, 1_000);
-  stack.defer(() => clearInterval(timer));
-}
-
-type DrainParts = {
-  config: Config;
-  log: Logger;
-  own: OwnLifecycle;
-  nodes: ClusterNode['nodes'];
-  counts: () => { rooms: number; participants: number };
-};
-
-function drainOption({ config, log, own, nodes, counts }: DrainParts): Pick<RunningRole, 'drain'> {
-  const { policy, deadline } = config.drain;
-  if (deadline === 0) {
-    return {};
-  }
-  const hasMaster = (): boolean => nodes.masters().some(({ isLive }) => isLive);
-  return {
-    drain: async () => {
-      await new SelfDrain({ own, policy, deadlineMs: deadline * 1_000, counts, hasMaster, log }).run();
-    },
-  };
+  return { port: health.port, ...drainOption({ config, log, own, node, host, legs }) };
 }
 
 type HostParts = {
@@ -221,9 +150,9 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
   });
 }
 
-type Parts = { relay: ClusterNode['relay']; host: RoomHostNode; legs: LegNode };
+type Parts = Pick<ClusterNode, 'nodeId' | 'relay'> & { host: RoomHostNode; legs: LegNode; log: Logger };
 
-function joinParts({ relay, host, legs }: Parts): void {
+function joinParts({ nodeId, relay, host, legs, log }: Parts): void {
   const guarded = new GuardedLegs();
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>();
   legs.addHost(guarded.wrap(legEnd));
@@ -231,6 +160,7 @@ function joinParts({ relay, host, legs }: Parts): void {
   relay.onChannel(sessionChannel, ({ link }) => host.acceptGateway(link));
   relay.onChannel(legChannel, ({ link }) => legs.addHost(guarded.wrap(link)));
   relay.onChannel(legPeerChannel, ({ link, peer }) => legs.acceptPeer(peer.nodeId, link));
+  new DrainService({ nodeId, relay, moves: host.moves, carried: () => legs.members, log }).serve();
 }
 
 function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomName: string): NodeId | undefined {

@@ -125,7 +125,9 @@ describe('a media node that is taken out of service', () => {
     assert.notEqual(cluster.hostOf('late'), node);
     const clients = await back;
     const { code, out, err } = await drained;
-    t.diagnostic(`${rooms.length} rooms are moved by reconnects, drained after ${Math.round(performance.now() - startedAtMs)} ms`);
+    t.diagnostic(
+      `${rooms.length} rooms are moved by reconnects, drained after ${Math.round(performance.now() - startedAtMs)} ms`,
+    );
     assert.equal(code, 0, err);
     assert.match(out, /DRAINING/);
     assert.match(out, new RegExp(`${node.nodeId} DRAINED`));
@@ -160,7 +162,9 @@ describe('a media node that is taken out of service', () => {
     let report: NodeReport | undefined;
     await until(async () => {
       report = await admin().get(node.nodeId);
-      return /no media node can take room stays/.test(report.drain?.waitingFor.join() ?? '') ? '' : JSON.stringify(report);
+      return /no media node can take room stays/.test(report.drain?.waitingFor.join() ?? '')
+        ? ''
+        : JSON.stringify(report);
     });
     assert.equal(report?.drain?.rooms, 1);
     assert.equal(report?.drain?.participants, 2);
@@ -187,7 +191,9 @@ describe('a media node that is taken out of service', () => {
     cluster.redis.resume();
     await until(async () => {
       const { state, drain } = await admin().get(node.nodeId);
-      return state === 'DRAINING' && drain?.waitingFor[0] === 'room outlives goes on' ? '' : `${state} ${JSON.stringify(drain)}`;
+      return state === 'DRAINING' && drain?.waitingFor[0] === 'room outlives goes on'
+        ? ''
+        : `${state} ${JSON.stringify(drain)}`;
     });
     await assertGoesOn(call);
     await endCall('outlives', call);
@@ -210,11 +216,14 @@ describe('a media node that is taken out of service', () => {
     assert.ok(master !== undefined);
     const cut = call.filter((client) => client.joinResponse.serverInfo !== undefined);
     await master.kill();
-    await until(async () => {
-      const { state, drain } = await admin().get(node.nodeId);
-      const isTaken = drain !== null && drain.leader !== '' && drain.leader !== leader;
-      return state === 'DRAINING' && isTaken ? '' : `${state} ${JSON.stringify(drain)}`;
-    }, { timeoutMs: 15_000 });
+    await until(
+      async () => {
+        const { state, drain } = await admin().get(node.nodeId);
+        const isTaken = drain !== null && drain.leader !== '' && drain.leader !== leader;
+        return state === 'DRAINING' && isTaken ? '' : `${state} ${JSON.stringify(drain)}`;
+      },
+      { timeoutMs: 15_000 },
+    );
     const survivors = cut.filter((client) => client.socketCloseCode === undefined);
     await Promise.all(survivors.map((client) => client.abandon()));
     const refused = await plenum('node', 'undrain', node.nodeId);
