@@ -8,6 +8,7 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeEvent } from '../placement/node-lifecycle.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { NodeLifecycles } from './node-lifecycles.ts';
+import { ownWish } from './own-lifecycle.ts';
 
 export type NodeSupervisorOptions = {
   nodeId: NodeId;
@@ -27,6 +28,8 @@ export class NodeSupervisor {
   /** Since when a node has been missing its beats. */
   readonly #missingSinceMs = new Map<NodeId, number>();
   readonly #looking = new Set<NodeId>();
+  /** Since when a node has not been on the list any more. */
+  readonly #absentSinceMs = new Map<NodeId, number>();
 
   constructor(options: NodeSupervisorOptions) {
     this.#options = options;
@@ -35,6 +38,7 @@ export class NodeSupervisor {
   /** A new leader trusts nobody's clock but its own. */
   forget(): void {
     this.#missingSinceMs.clear();
+    this.#absentSinceMs.clear();
   }
 
   /** To be called every heartbeat while this node leads. */
@@ -53,10 +57,31 @@ export class NodeSupervisor {
         this.#missing(record);
       }
     }
+    this.#forgetEnded(known);
     const ids = new Set(known.map(({ nodeId }) => nodeId));
-    for (const nodeId of this.#missingSinceMs.keys()) {
-      if (!ids.has(nodeId)) {
-        this.#missingSinceMs.delete(nodeId);
+    for (const sinceMs of [this.#missingSinceMs, this.#absentSinceMs]) {
+      for (const nodeId of sinceMs.keys()) {
+        if (!ids.has(nodeId)) sinceMs.delete(nodeId);
+      }
+    }
+  }
+
+  /** Records of processes that ended, of which nobody wants anything any more: every node reads all records all the time. */
+  #forgetEnded(known: readonly NodeStateRecord[]): void {
+    const { nodes, lifecycles, timings, log } = this.#options;
+    const nowMs = performance.now();
+    for (const record of known) {
+      const { nodeId } = record;
+      const sinceMs = this.#absentSinceMs.get(nodeId) ?? nowMs;
+      if (nodes.peer(nodeId) !== undefined || !isOver(record)) {
+        this.#absentSinceMs.delete(nodeId);
+      } else if (nowMs - sinceMs < timings.keepMs) {
+        this.#absentSinceMs.set(nodeId, sinceMs);
+      } else {
+        this.#absentSinceMs.delete(nodeId);
+        lifecycles.forget(record).catch((error: unknown) => {
+          log.debug({ err: error, nodeId }, 'the record of a node that ended could not be removed');
+        });
       }
     }
   }
@@ -106,5 +131,18 @@ export class NodeSupervisor {
     } catch (error) {
       log.debug({ err: error, nodeId }, 'the state of a node could not be changed; it is looked at again');
     }
+  }
+}
+
+function isOver({ state, stateBefore, owner }: NodeStateRecord): boolean {
+  switch (state) {
+    case 'DRAINED':
+      // Another process on its machine is told of the wish of anybody else.
+      return owner === ownWish;
+    case 'LOST':
+    case 'FAILED':
+      return stateBefore === undefined || stateBefore === 'SERVING' || stateBefore === 'BOOTING';
+    default:
+      return state === 'GONE';
   }
 }

@@ -87,7 +87,8 @@ export class SelfDrain {
     const nowMs = performance.now();
     if (nowMs - this.#askedAtMs >= askIntervalMs) {
       this.#askedAtMs = nowMs;
-      const { policy } = this.#options;
+      const { own } = this.#options;
+      const policy = own.state === 'DRAINING' && own.record !== undefined ? own.record.policy : this.#options.policy;
       // The process ends then, whatever the policy says: so a drain that waits begins to move calls before.
       void this.#state({ kind: 'drain', policy, deadlineMs: this.#leftMs, deadlineIsHard: true });
     }
