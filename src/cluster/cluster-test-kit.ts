@@ -35,7 +35,13 @@ export class MemoryCluster {
     await store.nodes.beat(record);
     const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
     this.#beats.set(nodeId, beat);
-    const nodes = new ClusterNodes({ registry: store.nodes, health: store.health, timings: testTimings, log });
+    const nodes = new ClusterNodes({
+      registry: store.nodes,
+      states: store.nodeStates,
+      health: store.health,
+      timings: testTimings,
+      log,
+    });
     this.#closing.push(() => {
       nodes.close();
       clearInterval(beat);
@@ -88,10 +94,17 @@ export class MemoryCluster {
     return directory;
   }
 
-  leases({ nodeId, store }: TestMember, successor?: NodeId): RoomLeases {
-    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, log });
+  leases({ nodeId, store }: TestMember, successor?: NodeId, admitsRooms = () => true): RoomLeases {
+    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, admitsRooms, log });
     this.#closing.push(() => leases.close());
     return leases;
+  }
+
+  /** It is heard again. */
+  beatAgain({ nodeId, store }: TestMember): void {
+    const record = nodeRecord(nodeId, 'media', {});
+    const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
+    this.#closing.push(() => clearInterval(beat));
   }
 
   /** It says nothing any more, to nobody. */

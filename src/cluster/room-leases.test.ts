@@ -27,6 +27,16 @@ describe('RoomLeases', () => {
     assert.equal(leases.size, 1);
   });
 
+  it('passes on a room that was meant for it when it takes none, and opens it when nobody else does', async () => {
+    await there.store.rooms.claim('early', here.nodeId);
+    const draining = cluster.leases(here, there.nodeId, () => false);
+    assert.deepEqual(await draining.acquire('early', true), { kind: 'elsewhere' });
+    assert.equal((await there.store.rooms.find('early'))?.nodeId, there.nodeId);
+    const last = cluster.leases(here, undefined, () => false);
+    await there.store.rooms.claim('alone', here.nodeId);
+    assert.equal((await last.acquire('alone', true)).kind, 'owned');
+  });
+
   it('hands on what was saved when it gives a room away, and takes no more writes for it', async () => {
     const leases = cluster.leases(here, there.nodeId);
     const next = cluster.leases(there);

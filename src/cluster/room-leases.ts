@@ -26,6 +26,8 @@ export type RoomLeasesOptions = {
   /** Which node is to have a room that this one gives away; undefined when there is none. */
   chooseSuccessor: (roomName: string) => NodeId | undefined;
   affirmation?: Affirmation;
+  /** Whether this node may open rooms now; one that drains passes on what was meant for it. */
+  admitsRooms: () => boolean;
   log: Logger;
 };
 
@@ -130,6 +132,9 @@ export class RoomLeases implements RoomOwnership {
     const granted = isOwned ? owner.epoch : await this.#regain(roomName, owner.epoch);
     const epoch = granted === undefined ? undefined : await this.#rise(roomName, granted);
     if (epoch === undefined) {
+      return { kind: 'elsewhere' };
+    }
+    if (!this.#held.has(roomName) && (await this.#passOn(roomName, epoch))) {
       return { kind: 'elsewhere' };
     }
     // What was read beside the question counts when it was this node's already then.
@@ -289,6 +294,25 @@ export class RoomLeases implements RoomOwnership {
     if (this.#seen.size > maxSeen && oldest !== undefined) {
       this.#seen.delete(oldest);
     }
+  }
+
+  /** A room that was meant for this node before others knew that it takes none. Without a successor it makes do. */
+  async #passOn(roomName: string, epoch: Epoch): Promise<boolean> {
+    const isPassed = !this.#options.admitsRooms() && (await this.#give(roomName, epoch));
+    if (isPassed) {
+      await this.#tell(roomName);
+      this.#options.log.info({ room: roomName }, 'room passed on: this node takes none');
+    }
+    return isPassed;
+  }
+
+  async #give(roomName: string, epoch: Epoch, to?: NodeId): Promise<boolean> {
+    const { store, chooseSuccessor } = this.#options;
+    const successor = to ?? chooseSuccessor(roomName);
+    if (successor === undefined) {
+      return false;
+    }
+    return (await store.rooms.handOver(roomName, epoch, successor)).kind === 'taken';
   }
 
   #forsake(roomName: string, epoch: Epoch | undefined): void {

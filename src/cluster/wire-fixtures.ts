@@ -2,6 +2,7 @@
 import type { ActualLeg, HostToLeg, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
 import type { ClientFacts, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { connectionId, nodeId, participantSid, trackSid } from '../protocol/ids.ts';
+import { drainReplySamples, drainRequestSamples } from './drain-fixtures.ts';
 import { legPeerReplySamples, legPeerRequestSamples } from './leg-peer-fixtures.ts';
 import { encodeMessage } from './wire-codec.ts';
 
@@ -222,7 +223,9 @@ export type FixtureDirection =
   | 'host-to-leg'
   | 'leg-to-host'
   | 'leg-peer-request'
-  | 'leg-peer-reply';
+  | 'leg-peer-reply'
+  | 'drain-request'
+  | 'drain-reply';
 
 export const wireSamples: Record<FixtureDirection, Record<string, { kind: string }>> = {
   'gateway-to-host': gatewayToHost,
@@ -231,6 +234,8 @@ export const wireSamples: Record<FixtureDirection, Record<string, { kind: string
   'leg-to-host': legToHost,
   'leg-peer-request': legPeerRequestSamples,
   'leg-peer-reply': legPeerReplySamples,
+  'drain-request': drainRequestSamples,
+  'drain-reply': drainReplySamples,
 };
 
 /** A message as JSON, bytes as `{"$bytes": hex}`, beside what stands on the wire. */

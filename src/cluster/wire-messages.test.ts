@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { drainReply, drainRequest } from './drain-channel.ts';
 import { legPeerReply, legPeerRequest } from './leg-peer-channel.ts';
 import { decodeMessage, encodeMessage } from './wire-codec.ts';
 import { fromJson, toFixture, wireSamples, type FixtureDirection, type WireFixture } from './wire-fixtures.ts';
@@ -16,6 +17,8 @@ const tables: Record<FixtureDirection, MessageTable<{ kind: string }>> = {
   'leg-to-host': legToHost,
   'leg-peer-request': legPeerRequest,
   'leg-peer-reply': legPeerReply,
+  'drain-request': drainRequest,
+  'drain-reply': drainReply,
 };
 const directions = Object.keys(tables) as FixtureDirection[];
 

@@ -222,6 +222,29 @@ const cluster = z.strictObject({
     ),
 });
 
+const drain = z.strictObject({
+  policy: z
+    .enum(['migrate', 'wait'])
+    .default('migrate')
+    .describe(
+      'How calls leave a media node that is stopped with SIGTERM, or drained without saying how: `migrate` moves them to other nodes, `wait` waits until they end.',
+    ),
+  deadline: z
+    .number()
+    .min(0)
+    .max(604_800)
+    .default(300)
+    .describe(
+      'Seconds a media node takes at most between SIGTERM and its end; with `wait`, calls that still go on are moved shortly before. 0 = it ends at once and its clients reconnect.',
+    ),
+  alone: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Role `all`: after SIGTERM take no new rooms and wait for the last one to end, for `drain.deadline` at most.',
+    ),
+});
+
 const redis = z.strictObject({
   address: z
     .string()
@@ -280,6 +303,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('Where media nodes of a cluster stop taking new work, as masters see it; 0 = this is no limit.'),
   cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
+  drain: drain.prefault({}).describe('How a node is taken out of service.'),
   redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });
 

@@ -137,6 +137,13 @@ export class LegLinks {
     }
   }
 
+  /** The legs that are on a node. */
+  on(nodeId: NodeId): { participantSid: ParticipantSid; roomName: string }[] {
+    return [...this.#homes].flatMap(([participantSid, home]) =>
+      home.nodeId === nodeId ? [{ participantSid, roomName: home.roomName }] : [],
+    );
+  }
+
   close(): void {
     for (const link of this.#links.values()) {
       link.close();

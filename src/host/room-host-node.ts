@@ -25,7 +25,9 @@ import { Restatements, type Collected } from './restatements.ts';
 import { decodeRoomNodes, encodeRoomNodes } from '../cluster/room-nodes.ts';
 import { sortUnheard } from './unheard-events.ts';
 import { Waiters } from './waiters.ts';
+import { ReconnectingMoves } from './reconnecting-moves.ts';
 import { RoomDriver, type DrivenRoom } from './room-driver.ts';
+import type { RoomMoves } from './room-moves.ts';
 
 export type CreateRoom = (options: {
   name: string;
@@ -82,6 +84,7 @@ export class RoomHostNode {
   readonly #silent = new Set<RoomDriver>();
   /** The sockets of participants, to tell their gateways where their legs are. */
   readonly #connectionByLeg = new Map<ParticipantSid, ConnectionId>();
+  readonly #moves: ReconnectingMoves;
   #failedRooms = 0;
   #isClosed = false;
   readonly #whenEmpty = new Waiters();
@@ -108,6 +111,12 @@ export class RoomHostNode {
       ask: (nodeId, roomName, epoch) => this.#legs.ask(nodeId, roomName, epoch),
       isDoubtful: (nodeId) => options.legPlacer?.isTrusted?.(nodeId) === false,
       timeoutMs: collectTimeoutMs,
+    });
+    this.#moves = new ReconnectingMoves({
+      nodeId: options.settings.nodeId as NodeId,
+      drivers: this.#drivers,
+      legs: this.#legs,
+      moveRoom: (roomName, target) => this.#moveRoom(roomName, target),
     });
     const { ownership } = options;
     ownership?.onLost((roomName) => this.#roomLost(roomName));
@@ -190,6 +199,11 @@ export class RoomHostNode {
     }
     this.#gateways.close();
     this.#legs.close();
+  }
+
+  /** What a drain may do with the rooms of this node. */
+  get moves(): RoomMoves {
+    return this.#moves;
   }
 
   /** Gives every room to another node, whose clients are told to join anew; no new room is taken from now on. */

@@ -112,6 +112,14 @@ export class LegNode {
     return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
   }
 
+  /** Who is here, and in which room. */
+  get members(): { participantSid: ParticipantSid; roomName: string }[] {
+    return [...this.#legs.values()].map(({ leg }) => {
+      const { participantSid, roomName } = leg.identity;
+      return { participantSid, roomName };
+    });
+  }
+
   get pipeCounts(): PipeCounts {
     const incomingProducers = [...this.#rooms.values()].reduce((sum, room) => sum + room.pipedCount, 0);
     return { outgoingPipes: this.#peers.outgoingPipes, incomingProducers };

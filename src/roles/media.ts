@@ -9,6 +9,7 @@ import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
 import type { Config } from '../config/options.ts';
+import { DrainService } from '../drain/drain-service.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
@@ -24,7 +25,8 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
-import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { drainOption, enterService } from './media-service.ts';
 import {
   observeWorkers,
   randomSuffix,
@@ -39,10 +41,12 @@ import {
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
 export async function startMedia(options: RoleOptions): Promise<RunningRole> {
   const { running, close } = await startOnStack((stack) => startParts(options, stack));
-  return { port: running, close };
+  return { ...running, close };
 }
 
-async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<number> {
+type Started = Pick<RunningRole, 'port' | 'drain'>;
+
+async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
@@ -52,7 +56,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
-  const leases = createLeases({ config, log, node, stack });
+  const own = createOwnLifecycle({ config, log, node });
+  const leases = createLeases({ config, log, node, own, stack });
   const meter = new NodeLoadMeter({
     workers: async () =>
       (await pool.usage()).map(({ index, cpuMs, producers, consumers }) => ({
@@ -95,7 +100,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
-  joinParts({ relay, host, legs, guarded });
+  joinParts({ nodeId, relay, host, legs, guarded, log });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
   const health = await startHealthServer({
@@ -106,16 +111,17 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress });
-  heartbeat.start();
-  // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
+  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
+  await enterService({ own, heartbeat, node, pool, log, stack });
+  // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
     await host.moveRooms();
     host.close('disconnect');
+    await own.end();
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  return health.port;
+  return { port: health.port, ...drainOption({ config, log, own, node, host, legs }) };
 }
 
 function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 'leases'>): RoomLeases {
@@ -169,9 +175,14 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
   });
 }
 
-type Parts = { relay: ClusterNode['relay']; host: RoomHostNode; legs: LegNode; guarded: GuardedLegs };
+type Parts = Pick<ClusterNode, 'nodeId' | 'relay'> & {
+  host: RoomHostNode;
+  legs: LegNode;
+  guarded: GuardedLegs;
+  log: Logger;
+};
 
-function joinParts({ relay, host, legs, guarded }: Parts): void {
+function joinParts({ nodeId, relay, host, legs, guarded, log }: Parts): void {
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>();
   legs.addHost(guarded.wrap(legEnd));
   host.attachLegs(hostEnd);
@@ -181,6 +192,7 @@ function joinParts({ relay, host, legs, guarded }: Parts): void {
     link.onMessage(({ roomName }) => host.legsHere(peer.nodeId, roomName)),
   );
   relay.onChannel(legPeerChannel, ({ link, peer }) => legs.acceptPeer(peer.nodeId, link));
+  new DrainService({ nodeId, relay, moves: host.moves, carried: () => legs.members, log }).serve();
 }
 
 function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomName: string): NodeId | undefined {

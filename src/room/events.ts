@@ -1,5 +1,5 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
-import type { ConnectionId } from '../protocol/ids.ts';
+import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
 import type { LogLevel } from '../lib/errors.ts';
@@ -13,6 +13,8 @@ export type RoomEvent =
   | { kind: 'leg'; message: LegToHost }
   /** The node of all the room's legs is gone. */
   | { kind: 'legsLost' }
+  /** These are told to join anew, which leads them elsewhere. */
+  | { kind: 'reconnect'; participants: ParticipantSid[] }
   /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
   | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
   /** Time has passed; due timers fire. Any other event fires them too. */

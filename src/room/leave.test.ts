@@ -46,6 +46,20 @@ describe('leaving', () => {
     assert.deepEqual(room.webhooks(), ['participant_left']);
   });
 
+  it('tells those who are to join anew so, and nobody else', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const bob = room.enter('bob');
+    room.step({ kind: 'reconnect', participants: [bob.sid, 'PA_unknown' as typeof bob.sid] });
+    const [leave] = room.receivedOf(bob, 'leave');
+    assert.deepEqual([leave?.action, leave?.reason], [RECONNECT, DisconnectReason.MIGRATION]);
+    assert.deepEqual(room.receivedOf(alice, 'leave'), []);
+    assert.deepEqual(
+      room.toLeg('close').map((close) => close.leg),
+      [bob.sid],
+    );
+  });
+
   it('closes the socket on bytes that are no SignalRequest and keeps the session of a connected client', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');

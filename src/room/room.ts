@@ -156,6 +156,8 @@ function handle(room: RoomState, event: RoomEvent): void {
         removeParticipant(room, participant, 'media-failed');
       }
       return;
+    case 'reconnect':
+      return reconnect(room, event.participants);
     case 'shutdown':
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
     case 'restated':
@@ -164,6 +166,15 @@ function handle(room: RoomState, event: RoomEvent): void {
       return keepsakesDue(room);
     case 'deadline':
       return;
+  }
+}
+
+function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
+  for (const sid of sids) {
+    const participant = room.participants.get(sid);
+    if (participant !== undefined) {
+      removeParticipant(room, participant, 'moved');
+    }
   }
 }
 
