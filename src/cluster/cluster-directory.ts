@@ -44,7 +44,9 @@ const lookAgainMs = 50;
 export class ClusterDirectory implements RoomDirectory, HostConnector {
   readonly #options: ClusterDirectoryOptions;
   readonly #succession: RoomSuccession;
-  readonly #opinions: MasterOpinions;
+  /** Whether this master, or another one, reaches a node. */
+  readonly reach: HostReach;
+  readonly opinions: MasterOpinions;
   readonly #relations: HostRelations;
   readonly #locations = new Map<string, NodeId>();
   readonly #searches = new Map<string, Promise<NodeId | undefined>>();
@@ -54,19 +56,19 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   constructor(options: ClusterDirectoryOptions) {
     this.#options = options;
     const { nodeId, store, nodes, relay, log } = options;
-    const reach = new HostReach(relay, nodes);
+    this.reach = new HostReach(relay, nodes);
     const { leaseMs } = store.timings;
     this.#relations = new HostRelations({ leaseMs, affirmMs: leaseMs });
     const relations = this.#relations;
-    this.#opinions = new MasterOpinions({ nodeId, nodes, relay, relations, moved: (room) => this.#moved(room) });
+    this.opinions = new MasterOpinions({ nodeId, nodes, relay, relations, moved: (room) => this.#moved(room) });
     const placement = (): Omit<HostRequest, 'key'> => this.#placement();
     this.#succession = new RoomSuccession({
       nodeId,
       store,
       nodes,
-      reach,
+      reach: this.reach,
       relations,
-      opinions: this.#opinions,
+      opinions: this.opinions,
       placement,
       log,
     });
@@ -74,7 +76,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
 
   /** Listens to what other nodes tell about rooms. */
   async start(): Promise<void> {
-    this.#opinions.serve();
+    this.opinions.serve();
     this.#relations.serve(this.#options.relay);
     this.#unsubscribe = await this.#options.store.bus.subscribe(roomNoticeTopic, (message) => {
       for (const roomName of decodeRoomNotice(message)) {
@@ -85,7 +87,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
 
   close(): void {
     this.#unsubscribe?.();
-    this.#opinions.close();
+    this.opinions.close();
   }
 
   get size(): number {

@@ -298,21 +298,16 @@ export class RoomLeases implements RoomOwnership {
 
   /** A room that was meant for this node before others knew that it takes none. Without a successor it makes do. */
   async #passOn(roomName: string, epoch: Epoch): Promise<boolean> {
-    const isPassed = !this.#options.admitsRooms() && (await this.#give(roomName, epoch));
-    if (isPassed) {
-      await this.#tell(roomName);
-      this.#options.log.info({ room: roomName }, 'room passed on: this node takes none');
-    }
-    return isPassed;
-  }
-
-  async #give(roomName: string, epoch: Epoch, to?: NodeId): Promise<boolean> {
-    const { store, chooseSuccessor } = this.#options;
-    const successor = to ?? chooseSuccessor(roomName);
-    if (successor === undefined) {
+    const { store, chooseSuccessor, admitsRooms, log } = this.#options;
+    const successor = admitsRooms() ? undefined : chooseSuccessor(roomName);
+    const given = successor && (await store.rooms.handOver(roomName, epoch, successor));
+    if (given?.kind !== 'taken') {
       return false;
     }
-    return (await store.rooms.handOver(roomName, epoch, successor)).kind === 'taken';
+    this.#saw(roomName, given.epoch);
+    await this.#tell(roomName);
+    log.info({ room: roomName }, 'room passed on: this node takes none');
+    return true;
   }
 
   #forsake(roomName: string, epoch: Epoch | undefined): void {

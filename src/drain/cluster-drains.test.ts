@@ -8,6 +8,9 @@ import { createLog } from '../observe/log.ts';
 import { defaultDrainPacing, type DrainLeg, type DrainRoom } from '../placement/drain-plan.ts';
 import { defaultNodeLimits } from '../placement/load.ts';
 import { participantSid, type NodeId, type ParticipantSid } from '../protocol/ids.ts';
+import { HostReach } from '../cluster/host-reach.ts';
+import { HostRelations } from '../cluster/host-relations.ts';
+import { MasterOpinions } from '../cluster/master-opinions.ts';
 import { ClusterDrains } from './cluster-drains.ts';
 import { DrainService } from './drain-service.ts';
 import { NodeLifecycles } from './node-lifecycles.ts';
@@ -128,8 +131,13 @@ describe('ClusterDrains', () => {
 
   async function master(name: string): Promise<ClusterDrains> {
     const member = await cluster.join(name, 'master');
+    const { leaseMs } = member.store.timings;
+    const relations = new HostRelations({ leaseMs, affirmMs: leaseMs });
+    const opinions = new MasterOpinions({ ...member, relations, moved: () => {} });
     const each = new ClusterDrains({
       ...member,
+      reach: new HostReach(member.relay, member.nodes),
+      opinions,
       limits: defaultNodeLimits,
       region: '',
       moved: (roomName, nodeId) => moved.push(`${roomName} ${nodeId}`),

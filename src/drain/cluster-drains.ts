@@ -1,7 +1,7 @@
 /** A master's part in taking nodes out of service: leads when it is its turn, and says at any time how far things are. */
 import type { ClusterNodes } from '../cluster/cluster-nodes.ts';
-import { HostReach } from '../cluster/host-reach.ts';
-import { MasterOpinions } from '../cluster/master-opinions.ts';
+import type { HostReach } from '../cluster/host-reach.ts';
+import type { MasterOpinions } from '../cluster/master-opinions.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import type { RelayNetwork } from '../cluster/relay-network.ts';
 import type { ClusterStore } from '../cluster/store.ts';
@@ -25,6 +25,9 @@ export type ClusterDrainsOptions = {
   store: ClusterStore;
   nodes: ClusterNodes;
   relay: RelayNetwork;
+  /** How this master, and the others, find out whether a node can be reached. */
+  reach: Pick<HostReach, 'of'>;
+  opinions: Pick<MasterOpinions, 'of'>;
   limits: NodeLimits;
   region: string;
   /** A room without clients was given to this node, which does not know yet. */
@@ -39,20 +42,17 @@ export class ClusterDrains {
   readonly #board = new DrainBoard();
   readonly #placements = new PendingPlacements();
   readonly #lease: LeaderLease;
-  readonly #opinions: MasterOpinions;
   readonly #observer: DrainObserver;
   readonly #leader: DrainLeader;
 
   constructor(options: ClusterDrainsOptions) {
     this.#options = options;
-    const { nodeId, store, nodes, relay, moved, log, pacing } = options;
+    const { nodeId, store, nodes, relay, reach, opinions, moved, log, pacing } = options;
     const { timings, health, nodeStates, leases } = store;
     const lifecycles = new NodeLifecycles(nodeStates);
-    const reach = new HostReach(relay, nodes);
     const placement = (): Omit<HostRequest, 'key'> => this.#placement();
     this.admin = new ClusterNodeAdmin({ registry: store.nodes, lifecycles, board: this.#board, log });
     this.#lease = new LeaderLease({ leases, name: 'drain', nodeId, timings, log });
-    this.#opinions = new MasterOpinions({ nodeId, nodes, relay, reach });
     this.#observer = new DrainObserver({ nodes, relay });
     this.#leader = new DrainLeader({
       lease: this.#lease,
@@ -63,7 +63,7 @@ export class ClusterDrains {
         nodes,
         lifecycles,
         reach,
-        opinions: this.#opinions,
+        opinions,
         health,
         timings,
         log,
@@ -99,7 +99,6 @@ export class ClusterDrains {
     await this.#leader.close();
     await this.#lease.close();
     this.#observer.close();
-    this.#opinions.close();
     this.#board.close();
   }
 

@@ -14,8 +14,8 @@ export type NodeSupervisorOptions = {
   nodeId: NodeId;
   nodes: ClusterNodes;
   lifecycles: NodeLifecycles;
-  reach: HostReach;
-  opinions: MasterOpinions;
+  reach: Pick<HostReach, 'of'>;
+  opinions: Pick<MasterOpinions, 'of'>;
   health: StoreHealth;
   timings: StoreTimings;
   log: Logger;

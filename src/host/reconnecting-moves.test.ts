@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { nodeId, participantSid, type NodeId } from '../protocol/ids.ts';
 import type { RoomEvent } from '../room/events.ts';
 import { until } from '../../test/kit/until.ts';
+import { HostMoves } from './host-moves.ts';
 import { ReconnectingMoves } from './reconnecting-moves.ts';
 import type { RoomDriver } from './room-driver.ts';
 
@@ -25,7 +26,14 @@ function createMoves(isMoved: () => Promise<boolean>) {
   ];
   const on = (id: NodeId) =>
     homes.flatMap(([sid, at]) => (at === id ? [{ participantSid: sid, roomName: 'lobby' }] : []));
-  const moves = new ReconnectingMoves({ nodeId: here, drivers, legs: { on }, moveRoom: isMoved });
+  const hosts = new HostMoves({
+    nodeId: here,
+    rooms: () => drivers.keys(),
+    legNodes: () => new Map(homes.map(([, at]) => [at, 1])),
+    move: isMoved,
+    now: () => performance.now(),
+  });
+  const moves = new ReconnectingMoves({ hosts, drivers, legs: { on } });
   return { moves, drivers, events };
 }
 

@@ -69,7 +69,7 @@ const collectTimeoutMs = 1_000;
 
 export class RoomHostNode {
   /** Its rooms on their way to other nodes. */
-  readonly moves: HostMoves;
+  readonly moves: RoomMoves;
   readonly #options: RoomHostNodeOptions;
   readonly #now: () => number;
   readonly #createRoom: CreateRoom;
@@ -84,7 +84,6 @@ export class RoomHostNode {
   readonly #silent = new Set<RoomDriver>();
   /** The sockets of participants, to tell their gateways where their legs are. */
   readonly #connectionByLeg = new Map<ParticipantSid, ConnectionId>();
-  readonly #moves: ReconnectingMoves;
   #failedRooms = 0;
   #isClosed = false;
   readonly #whenEmpty = new Waiters();
@@ -112,12 +111,6 @@ export class RoomHostNode {
       isDoubtful: (nodeId) => options.legPlacer?.isTrusted?.(nodeId) === false,
       timeoutMs: collectTimeoutMs,
     });
-    this.#moves = new ReconnectingMoves({
-      nodeId: options.settings.nodeId as NodeId,
-      drivers: this.#drivers,
-      legs: this.#legs,
-      moveRoom: (roomName, target) => this.#moveRoom(roomName, target),
-    });
     const { ownership } = options;
     ownership?.onLost((roomName) => this.#roomLost(roomName));
     ownership?.onVoice(() => this.#voiceBack());
@@ -128,13 +121,14 @@ export class RoomHostNode {
         open: (roomName, grant, createdBy) => this.#openOwned(ownership, roomName, { grant, createdBy }),
         log: options.log,
       });
-    this.moves = new HostMoves({
+    const hosts = new HostMoves({
       nodeId: options.settings.nodeId as NodeId,
       rooms: () => this.#drivers.keys(),
       legNodes: (roomName) => this.#legs.nodesOf(roomName),
       move: (roomName, target) => this.#moveRoom(roomName, target),
       now: () => performance.now(),
     });
+    this.moves = new ReconnectingMoves({ hosts, drivers: this.#drivers, legs: this.#legs });
   }
 
   /** Legs of a room that this node may host are on another one and have no host. */
@@ -199,11 +193,6 @@ export class RoomHostNode {
     }
     this.#gateways.close();
     this.#legs.close();
-  }
-
-  /** What a drain may do with the rooms of this node. */
-  get moves(): RoomMoves {
-    return this.#moves;
   }
 
   /** Gives every room to another node, whose clients are told to join anew; no new room is taken from now on. */

@@ -59,6 +59,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const drains = stack.adopt(
     new ClusterDrains({
       ...node,
+      reach: directory.reach,
+      opinions: directory.opinions,
       limits,
       region: config.region,
       moved: (roomName, hostId) => void openRecovered(client, roomName, hostId),

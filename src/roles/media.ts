@@ -25,6 +25,7 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
+import type { OwnLifecycle } from '../drain/own-lifecycle.ts';
 import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import { drainOption, enterService } from './media-service.ts';
 import {
@@ -124,7 +125,9 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   return { port: health.port, ...drainOption({ config, log, own, node, host, legs }) };
 }
 
-function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 'leases'>): RoomLeases {
+type LeaseParts = Omit<HostParts, 'metrics' | 'leases'> & { own: OwnLifecycle };
+
+function createLeases({ config, log, node, own, stack }: LeaseParts): RoomLeases {
   const { nodeId, store, relay, nodes } = node;
   const affirmation = new HostAffirmation({
     nodes,
@@ -134,7 +137,14 @@ function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 
     superseded: (roomName, epoch) => leases.superseded(roomName, epoch),
   });
   const successor = (roomName: string): NodeId | undefined => chooseSuccessor(config, node, roomName);
-  const leases = new RoomLeases({ store, nodeId, chooseSuccessor: successor, affirmation, log });
+  const leases = new RoomLeases({
+    store,
+    nodeId,
+    chooseSuccessor: successor,
+    admitsRooms: () => own.admitsRooms,
+    affirmation,
+    log,
+  });
   stack.adopt(leases, (value) => value.close());
   stack.adopt(affirmation, (value) => value.close()).start();
   return leases;

@@ -33,7 +33,8 @@ describe('the host of a room that spans nodes', () => {
     cluster = await TestCluster.start({
       masters: 2,
       media: 3,
-      config: { logging: { level: 'debug', json: true },
+      config: {
+        logging: { level: 'debug', json: true },
         room: { max_legs_per_node: maxLegsPerNode },
         webhook: { api_key: devKey.apiKey, urls: [hooks.url] },
       },
@@ -42,7 +43,10 @@ describe('the host of a room that spans nodes', () => {
     service = new RoomServiceClient(cluster.url(1), devKey.apiKey, devKey.apiSecret);
   });
   after(async () => {
-    for (const n of cluster.nodes) { const { writeFileSync } = await import('node:fs'); writeFileSync('/tmp/w/log-' + n.name + '.txt', n.log.lines.map((l) => JSON.stringify(l)).join('\n')); }
+    for (const n of cluster.nodes) {
+      const { writeFileSync } = await import('node:fs');
+      writeFileSync('/tmp/w/log-' + n.name + '.txt', n.log.lines.map((l) => JSON.stringify(l)).join('\n'));
+    }
     await endpoint?.close();
     await cluster?.close();
     await hooks?.close();
@@ -117,7 +121,8 @@ describe('the host of a room that spans nodes', () => {
     const answeredAtMs = performance.now();
     for (const client of far) {
       await client.waitFor(
-        () => client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
+        () =>
+          client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
         `the new metadata of ${room} at ${client.identity}`,
       );
     }

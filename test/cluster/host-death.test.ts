@@ -116,7 +116,8 @@ describe('the host of a room that spans nodes', () => {
     const answeredAtMs = performance.now();
     for (const client of far) {
       await client.waitFor(
-        () => client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
+        () =>
+          client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
         `the new metadata of ${room} at ${client.identity}`,
       );
     }
