@@ -63,7 +63,7 @@ export type RoomHostStats = {
 };
 
 /** How long a new host waits for nodes that are alive and do not answer. */
-const collectTimeoutMs = 1_000;
+const collectTimeoutMs = 400;
 
 export class RoomHostNode {
   /** Its rooms on their way to other nodes. */

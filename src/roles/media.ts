@@ -9,6 +9,7 @@ import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
 import type { Config } from '../config/options.ts';
+import type { HostMoves } from '../host/host-moves.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
@@ -36,13 +37,16 @@ import {
   type RunningRole,
 } from './node-parts.ts';
 
+/** @property moves the room hosts of this node on their way to others */
+export type RunningMedia = RunningRole & { nodeId: NodeId; moves: HostMoves };
+
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
-export async function startMedia(options: RoleOptions): Promise<RunningRole> {
+export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   const { running, close } = await startOnStack((stack) => startParts(options, stack));
-  return { port: running, close };
+  return { ...running, close };
 }
 
-async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<number> {
+async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Omit<RunningMedia, 'close'>> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
@@ -115,7 +119,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     host.close('disconnect');
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  return health.port;
+  return { port: health.port, nodeId, moves: host.moves };
 }
 
 function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 'leases'>): RoomLeases {
