@@ -79,10 +79,7 @@ export class RoomSuccession {
       return { kind: 'wait', why: sinceMs === undefined ? 'redis-away' : 'redis-grace' };
     }
     const own = isGone ? 'unreachable' : relations.opinion(owner.nodeId);
-    const [others, saved] = await Promise.all([
-      isGone ? [] : opinions.of(owner.nodeId),
-      store.rooms.load(roomName),
-    ]);
+    const [others, saved] = await Promise.all([isGone ? [] : opinions.of(owner.nodeId), store.rooms.load(roomName)]);
     const legs = [...countRoomNodes(saved?.parts)];
     return decideTakeover({
       // The lease of a process that is gone protects nobody.

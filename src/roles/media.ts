@@ -46,12 +46,15 @@ export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   return { ...running, close };
 }
 
-async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Omit<RunningMedia, 'close'>> {
+async function startParts(
+  { config, log }: RoleOptions,
+  stack: AsyncDisposableStack,
+): Promise<Omit<RunningMedia, 'close'>> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
-  const { nodeId, store, relay, nodes } = node;
+  const { nodeId, relay, nodes } = node;
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'MEDIA' }), (value) => value.close());
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
@@ -67,18 +70,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
   const guarded = new GuardedLegs();
-  const seeker = stack.adopt(
-    new HostSeeker({
-      nodeId,
-      nodes,
-      rooms: store.rooms,
-      relay,
-      intervalMs: store.timings.heartbeatMs,
-      ownRoom: (roomName) => host.legsHere(nodeId, roomName),
-      log,
-    }),
-    (value) => value.close(),
-  );
+  const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
+  stack.adopt(seeker, (value) => value.close());
   const legs = stack.adopt(
     new LegNode({
       nodeId,
@@ -120,6 +113,15 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
   return { port: health.port, nodeId, moves: host.moves };
+}
+
+function createSeeker(
+  { nodeId, nodes, relay, store }: ClusterNode,
+  log: Logger,
+  ownRoom: (roomName: string) => void,
+): HostSeeker {
+  const { rooms, timings } = store;
+  return new HostSeeker({ nodeId, nodes, rooms, relay, intervalMs: timings.heartbeatMs, ownRoom, log });
 }
 
 function createLeases({ config, log, node, stack }: Omit<HostParts, 'metrics' | 'leases'>): RoomLeases {

@@ -221,10 +221,19 @@ describe('a room under a new host', () => {
     next.leg({ kind: 'offer', leg: bob.sid, id: 8, sdp: 'second', midToTrackId: {} });
     next.leg({ kind: 'answer', leg: bob.sid, id: 3, sdp: 'answer' });
     next.attach(bob);
-    assert.deepEqual(next.receivedOf(bob, 'offer').map(({ id }) => id), [8]);
-    assert.deepEqual(next.receivedOf(bob, 'answer').map(({ id }) => id), [3]);
+    assert.deepEqual(
+      next.receivedOf(bob, 'offer').map(({ id }) => id),
+      [8],
+    );
+    assert.deepEqual(
+      next.receivedOf(bob, 'answer').map(({ id }) => id),
+      [3],
+    );
     next.leg({ kind: 'offer', leg: bob.sid, id: 9, sdp: 'third', midToTrackId: {} });
-    assert.deepEqual(next.receivedOf(bob, 'offer').map(({ id }) => id), [9]);
+    assert.deepEqual(
+      next.receivedOf(bob, 'offer').map(({ id }) => id),
+      [9],
+    );
   });
 
   it('keeps the newest socket of a session', () => {

@@ -121,7 +121,8 @@ describe('the host of a room that spans nodes', () => {
     const answeredAtMs = performance.now();
     for (const client of far) {
       await client.waitFor(
-        () => client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
+        () =>
+          client.messages.some((message) => message.case === 'roomUpdate' && message.value.room?.metadata === metadata),
         `the new metadata of ${room} at ${client.identity}`,
       );
     }
@@ -202,7 +203,9 @@ describe('the host of a room that spans nodes', () => {
     assert.ok(answeredAtMs - frozenAtMs < 5_000, `the room answered after ${answeredAtMs - frozenAtMs} ms`);
     call.host.resume();
     await until(() => {
-      const lines = call.host.log.lines.filter(({ msg, room }) => msg === 'room left to another node' && room === 'frozen');
+      const lines = call.host.log.lines.filter(
+        ({ msg, room }) => msg === 'room left to another node' && room === 'frozen',
+      );
       return lines.length === 1 ? '' : 'the old host has not let go of the room';
     });
     await assertAnswers(call, 'awake');
