@@ -114,7 +114,12 @@ describe('a room whose host moves to another node', () => {
       assert.deepEqual(faults, []);
       return state.count;
     };
-    return { end };
+    /** A few more, from now on. */
+    const some = async (): Promise<void> => {
+      const before = state.count;
+      await until(() => (faults.length > 0 || state.count > before + 2 ? '' : `only ${state.count - before} answers`));
+    };
+    return { end, some };
   }
 
   it('goes on without a break for anybody, there and back', async (t) => {
@@ -141,6 +146,7 @@ describe('a room whose host moves to another node', () => {
       assert.equal(moving?.hostMove.kind, 'moving');
       from.moves.perform({ kind: 'moveHost', roomName: room, target: to.nodeId });
       await until(() => (hostOf(room) === to ? '' : 'the room has not moved'));
+      await asked.some();
       await carol.sendData(Buffer.from('x'), { topic: `round ${round}` });
       for (const client of [alice, bob]) {
         await client.waitForPacket(({ value }) => value.case === 'user' && value.value.topic === `round ${round}`);
