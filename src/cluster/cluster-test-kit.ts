@@ -27,7 +27,7 @@ export class MemoryCluster {
   readonly #closing: (() => void)[] = [];
 
   /** A node that states itself until it is killed. */
-  async join(suffix: string, role: 'master' | 'media', load: Partial<NodeLoad> = {}): Promise<TestMember> {
+  async join(suffix: string, role: 'master' | 'media' | 'other', load: Partial<NodeLoad> = {}): Promise<TestMember> {
     const nodeId = toNodeId(suffix);
     const store = this.server.connect();
     const relay = this.hub.join({ nodeId, role, software: 'test', features: [] });

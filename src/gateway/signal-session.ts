@@ -279,7 +279,6 @@ export class SignalSession implements HostSession {
     }
     clearTimeout(this.#deadline);
     this.#phase = 'open';
-    const { connectionId } = this.#options;
     this.#socket = new SignalSocket({
       socket: webSocket,
       queueLimitBytes: this.#around.queueLimitBytes,

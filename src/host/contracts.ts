@@ -9,3 +9,14 @@ export interface WebhookSink {
 
 /** Signs a refresh token with the API key that it names, or the first configured one. */
 export type SignRefreshToken = (token: RefreshToken) => Promise<string>;
+
+export type RoomHostStats = {
+  rooms: number;
+  participants: number;
+  connections: number;
+  legs: number;
+  gateways: number;
+  pendingCommands: number;
+  /** Rooms that were ended because their own code threw, since the start. */
+  failedRooms: number;
+};

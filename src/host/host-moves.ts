@@ -2,7 +2,7 @@
 import { PlenumError } from '../lib/errors.ts';
 import type { DrainRoom } from '../placement/drain-plan.ts';
 import type { NodeId } from '../protocol/ids.ts';
-import type { RoomMoveAction } from './room-moves.ts';
+import type { RoomMoveAction, RoomMoves } from './room-moves.ts';
 
 export type HostMovesOptions = {
   nodeId: NodeId;
@@ -32,7 +32,7 @@ export class HostMoves {
   }
 
   /** Rooms hosted here whose host is on that node, which is this one, or that have legs there. */
-  on(nodeId: NodeId): DrainRoom[] {
+  on(nodeId: NodeId): ReturnType<RoomMoves['on']>['rooms'] {
     const { nodeId: ownNodeId, rooms, legNodes } = this.#options;
     const hosted = [...rooms()];
     for (const roomName of this.#moves.keys()) {

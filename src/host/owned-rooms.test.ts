@@ -155,4 +155,61 @@ describe('a room host in a cluster', () => {
     assert.deepEqual([room?.sid, room?.metadata], [sid, 'kept']);
     assert.deepEqual(webhooks, []);
   });
+
+  it('says and does nothing while it may not act, and all of it when it may again', async () => {
+    const { join, answers, state, host } = createHost(owned);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    const before = answers().length;
+    state.mayAct = false;
+    join('bob');
+    join('carol');
+    await until(() => (host.stats().connections === 3 ? '' : 'they have not come'));
+    assert.equal(answers().length, before);
+    state.mayAct = true;
+    state.voice();
+    assert.equal(answers().filter((kind) => kind === 'accepted').length, 3);
+  });
+
+  it('tells the first client of a new room its sid only when that is saved', async () => {
+    const { join, answers, state, host } = createHost(owned);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    state.saved = promise;
+    join('alice');
+    await until(() => (host.stats().connections === 1 ? '' : 'the room is not open'));
+    assert.deepEqual(answers(), []);
+    resolve();
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+  });
+
+  it('sends back what clients and callers still say to a room that it is giving away', async () => {
+    const { join, command, gateway, answers, received, state, host } = createHost(owned);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    state.mayAct = false;
+    const say = (text: string): void =>
+      gateway.send({ kind: 'signal', connectionId: 'CO_alice' as ConnectionId, message: Buffer.from(text) });
+    say('before');
+    command('ListParticipants', new ListParticipantsRequest({ room: 'lobby' }).toBinary());
+    await until(() => (host.stats().pendingCommands === 1 ? '' : 'the command has not come'));
+    const from = received.length;
+    await host.moveRooms();
+    assert.deepEqual(
+      received.slice(from).map(({ message }) => message.kind),
+      ['roomLost', 'returned', 'commandResult'],
+    );
+    const [lost, , result] = received.slice(from).map(({ message }) => message);
+    assert.equal(lost?.kind === 'roomLost' && lost.nodeId, 'ND_next');
+    assert.equal(result?.kind === 'commandResult' && !result.result.ok && result.result.meta?.['reason'], 'not-here');
+    say('after');
+    await until(() => (answers().filter((kind) => kind === 'returned').length === 2 ? '' : answers().join()));
+  });
+
+  it('lets go of a room when somebody knows of a later host', async () => {
+    const { join, answers, gateway, calls } = createHost(owned);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : 'no answer'));
+    gateway.send({ kind: 'superseded', roomName: 'lobby', epoch: 8 });
+    await until(() => (calls.includes('superseded lobby 8') ? '' : calls.join()));
+  });
 });

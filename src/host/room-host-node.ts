@@ -4,7 +4,7 @@ import type { RoomOwnership, RoomRegistrar } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
 import type { ConnectionId, NodeId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
-import type { GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';
 import { answerWithoutRoom } from '../room/commands.ts';
 import type { RoomCloseReason, RoomEffect } from '../room/events.ts';
@@ -15,10 +15,11 @@ import { decodeSavedRoom, type SavedRoom } from '../room/saved-room.ts';
 import type { RoomSettings } from '../room/settings.ts';
 import { encodeSignal } from '../room/wire.ts';
 import { notHere, roomMoved, shuttingDown, toFailure } from './command-results.ts';
-import type { SignRefreshToken, WebhookSink } from './contracts.ts';
+import type { RoomHostStats, SignRefreshToken, WebhookSink } from './contracts.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
 import { HostMoves } from './host-moves.ts';
+import { LegHomes } from './leg-homes.ts';
 import { LegLinks, type LegPlacer } from './leg-links.ts';
 import { OpeningRooms, type OwnedRoom, type RoomAnswer } from './opening-rooms.ts';
 import { Restatements, type Collected } from './restatements.ts';
@@ -53,19 +54,8 @@ export type RoomHostNodeOptions = {
   createRoom?: CreateRoom;
 };
 
-export type RoomHostStats = {
-  rooms: number;
-  participants: number;
-  connections: number;
-  legs: number;
-  gateways: number;
-  pendingCommands: number;
-  /** Rooms that were ended because their own code threw, since the start. */
-  failedRooms: number;
-};
-
 /** How long a new host waits for nodes that are alive and do not answer. */
-const collectTimeoutMs = 1_000;
+const collectTimeoutMs = 400;
 
 export class RoomHostNode {
   /** Its rooms on their way to other nodes. */
@@ -82,8 +72,7 @@ export class RoomHostNode {
   readonly #restatements: Restatements;
   /** Rooms that wait to be allowed to act. */
   readonly #silent = new Set<RoomDriver>();
-  /** The sockets of participants, to tell their gateways where their legs are. */
-  readonly #connectionByLeg = new Map<ParticipantSid, ConnectionId>();
+  readonly #legHomes: LegHomes;
   #failedRooms = 0;
   #isClosed = false;
   readonly #whenEmpty = new Waiters();
@@ -104,7 +93,11 @@ export class RoomHostNode {
       lost: (legs) => this.#legsLost(legs),
       unlinked: (nodeId) => this.#restatements.unlinked(nodeId),
       changed: (roomName) => this.#saveNodes(roomName),
-      placed: (leg) => this.#tellLegHome(leg),
+      placed: (leg) => this.#legHomes.placed(leg),
+    });
+    this.#legHomes = new LegHomes({
+      homeOf: (leg) => (options.legPlacer === undefined ? undefined : this.#legs.homeOf(leg)),
+      tell: (connectionId, nodeId) => this.#gateways.send({ kind: 'legHome', connectionId, nodeId }),
     });
     this.#restatements = new Restatements({
       ask: (nodeId, roomName, epoch) => this.#legs.ask(nodeId, roomName, epoch),
@@ -291,9 +284,8 @@ export class RoomHostNode {
     const driver = this.#drivers.get(roomName);
     if (driver !== undefined && !this.#isClosed) {
       this.#driverByConnection.set(connectionId, driver);
-      this.#connectionByLeg.set(participantSid, connectionId);
       driver.handle({ kind: 'gateway', message });
-      this.#tellLegHome(participantSid);
+      this.#legHomes.bind(participantSid, connectionId);
       return;
     }
     if (this.#opening === undefined || this.#isClosed) {
@@ -323,9 +315,9 @@ export class RoomHostNode {
         case 'missing':
           return this.#runCommand(requestId, message);
         case 'elsewhere':
-          return this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
+          return this.#answer(requestId, notHere);
         case 'failed':
-          return this.#sendAll([{ kind: 'commandResult', requestId, result: toFailure(answer.error) }]);
+          return this.#answer(requestId, toFailure(answer.error));
       }
     });
   }
@@ -335,16 +327,19 @@ export class RoomHostNode {
     const driver = this.#drivers.get(roomName);
     const missing = driver === undefined ? answerWithoutRoom(command.method) : undefined;
     if (missing !== undefined) {
-      this.#sendAll([{ kind: 'commandResult', requestId, result: missing }]);
+      this.#answer(requestId, missing);
     } else if (this.#isClosed) {
-      const result = this.#opening === undefined ? shuttingDown : notHere;
-      this.#sendAll([{ kind: 'commandResult', requestId, result }]);
+      this.#answer(requestId, this.#opening === undefined ? shuttingDown : notHere);
     } else if (driver === undefined && this.#opening !== undefined) {
-      this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
+      this.#answer(requestId, notHere);
     } else {
       const target = driver ?? this.#openRoom(roomName, {});
       target.handle({ kind: 'gateway', message: { kind: 'command', requestId, roomName, command } });
     }
+  }
+
+  #answer(requestId: number, result: CommandResult): void {
+    this.#sendAll([{ kind: 'commandResult', requestId, result }]);
   }
 
   #socketClosed(message: Extract<GatewayToHost, { kind: 'socketClosed' }>): void {
@@ -393,19 +388,15 @@ export class RoomHostNode {
     this.#silent.delete(driver);
     this.#gateways.loseRoom(roomName, [...connections, ...waiting], successor);
     this.#sendAll(signals);
-    this.#sendAll(
-      commands.map((requestId) => ({
-        kind: 'commandResult',
-        requestId,
-        result: unheard.has(requestId) ? notHere : roomMoved,
-      })),
-    );
+    for (const requestId of commands) {
+      this.#answer(requestId, unheard.has(requestId) ? notHere : roomMoved);
+    }
     for (const connectionId of [...connections, ...waiting]) {
       this.#forgetConnection(connectionId);
     }
     for (const leg of legs) {
       this.#driverByLeg.delete(leg);
-      this.#connectionByLeg.delete(leg);
+      this.#legHomes.forget(leg);
     }
     this.#legs.release({ kind: 'release', roomName, answers }, driver.epoch);
     this.#options.log.info({ room: roomName, epoch: driver.epoch }, 'room left to another node');
@@ -483,14 +474,6 @@ export class RoomHostNode {
     }
   }
 
-  #tellLegHome(leg: ParticipantSid): void {
-    const connectionId = this.#connectionByLeg.get(leg);
-    const nodeId = this.#legs.homeOf(leg);
-    if (this.#opening !== undefined && connectionId !== undefined && nodeId !== undefined) {
-      this.#gateways.send({ kind: 'legHome', connectionId, nodeId }, this.#driverByLeg.get(leg)?.epoch);
-    }
-  }
-
   #voiceBack(): void {
     for (const driver of this.#silent) {
       this.#silent.delete(driver);
@@ -549,8 +532,7 @@ export class RoomHostNode {
   #sendToGateway(message: HostToGateway, epoch?: number): void {
     this.#gateways.send(message, epoch);
     if (message.kind === 'accepted' && message.participantSid !== undefined) {
-      this.#connectionByLeg.set(message.participantSid, message.connectionId);
-      this.#tellLegHome(message.participantSid);
+      this.#legHomes.bind(message.participantSid, message.connectionId);
     }
     if (message.kind === 'refused' || message.kind === 'closeSocket' || message.kind === 'notHere') {
       this.#forgetConnection(message.connectionId);
@@ -573,7 +555,7 @@ export class RoomHostNode {
       this.#driverByLeg.set(message.leg, driver);
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
-      this.#connectionByLeg.delete(message.leg);
+      this.#legHomes.forget(message.leg);
     }
     if (!this.#legs.send(message, driver.epoch) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.

@@ -324,8 +324,10 @@ export class LegNode {
   /** The room has a new host: it gets to know all that its legs here know, and hears them from now on. */
   #restate(link: HostLink, roomName: string): void {
     this.#hostFound(roomName);
-    if (this.#rooms.has(roomName)) {
+    const room = this.#rooms.get(roomName);
+    if (room !== undefined) {
       this.#roomLinks.set(roomName, link);
+      room.data.forgetIntercepted();
     }
     const entries = [...this.#legs.values()].filter(({ room }) => room.roomName === roomName);
     for (const entry of entries) {

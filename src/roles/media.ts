@@ -10,6 +10,7 @@ import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
 import type { Config } from '../config/options.ts';
 import { DrainService } from '../drain/drain-service.ts';
+import type { RoomMoves } from '../host/room-moves.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
@@ -39,20 +40,23 @@ import {
   type RunningRole,
 } from './node-parts.ts';
 
+/** @property moves the room hosts of this node on their way to others */
+export type RunningMedia = RunningRole & { nodeId: NodeId; moves: RoomMoves };
+
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
-export async function startMedia(options: RoleOptions): Promise<RunningRole> {
+export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   const { running, close } = await startOnStack((stack) => startParts(options, stack));
   return { ...running, close };
 }
 
-type Started = Pick<RunningRole, 'port' | 'drain'>;
+type Started = Omit<RunningMedia, 'close'>;
 
 async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
-  const { nodeId, store, relay, nodes } = node;
+  const { nodeId, relay, nodes } = node;
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'MEDIA' }), (value) => value.close());
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
@@ -69,18 +73,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
   const guarded = new GuardedLegs();
-  const seeker = stack.adopt(
-    new HostSeeker({
-      nodeId,
-      nodes,
-      rooms: store.rooms,
-      relay,
-      intervalMs: store.timings.heartbeatMs,
-      ownRoom: (roomName) => host.legsHere(nodeId, roomName),
-      log,
-    }),
-    (value) => value.close(),
-  );
+  const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
+  stack.adopt(seeker, (value) => value.close());
   const legs = stack.adopt(
     new LegNode({
       nodeId,
@@ -122,7 +116,16 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     await own.end();
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  return { port: health.port, ...drainOption({ config, log, own, node, host, legs }) };
+  return { port: health.port, nodeId, moves: host.moves, ...drainOption({ config, log, own, node, host, legs }) };
+}
+
+function createSeeker(
+  { nodeId, nodes, relay, store }: ClusterNode,
+  log: Logger,
+  ownRoom: (roomName: string) => void,
+): HostSeeker {
+  const { rooms, timings } = store;
+  return new HostSeeker({ nodeId, nodes, rooms, relay, intervalMs: timings.heartbeatMs, ownRoom, log });
 }
 
 type LeaseParts = Omit<HostParts, 'metrics' | 'leases'> & { own: OwnLifecycle };

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { ParticipantInfo_State } from '@livekit/protocol';
+import { LeaveRequest_Action, ParticipantInfo_State } from '@livekit/protocol';
 import { RoomServiceClient, TrackSource } from 'livekit-server-sdk';
+import { BrowserPeer } from '../kit/browser-peer.ts';
+import { TestBrowser } from '../kit/browser.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
+import { disposeRtcNode } from '../kit/rtc-node.ts';
+import { RtcPeer } from '../kit/rtc-peer.ts';
 import { devKey, joinToken } from '../kit/tokens.ts';
 import { until } from '../kit/until.ts';
 import { WebhookTarget } from '../kit/webhook-receiver.ts';
@@ -34,7 +38,8 @@ describe('the host of a room that spans nodes', () => {
       masters: 2,
       media: 3,
       config: {
-        room: { max_legs_per_node: maxLegsPerNode },
+        // For the kit, which asks the server to unmute on behalf of rtc-node.
+        room: { max_legs_per_node: maxLegsPerNode, enable_remote_unmute: true },
         webhook: { api_key: devKey.apiKey, urls: [hooks.url] },
       },
     });
@@ -42,6 +47,7 @@ describe('the host of a room that spans nodes', () => {
     service = new RoomServiceClient(cluster.url(1), devKey.apiKey, devKey.apiSecret);
   });
   after(async () => {
+    await disposeRtcNode();
     await endpoint?.close();
     await cluster?.close();
     await hooks?.close();
@@ -186,6 +192,121 @@ describe('the host of a room that spans nodes', () => {
     await assertMutes(call);
     await endCall(call);
     await cluster.addMedia();
+  });
+
+  it('may fall silent: it is replaced, and keeps silent when it wakes up', async (t) => {
+    const call = await startCall('frozen');
+    await resetStats(call);
+    const frozenAtMs = performance.now();
+    call.host.pause();
+    const answeredAtMs = await assertAnswers(call, 'asleep');
+    t.diagnostic(`the room answers ${Math.round(answeredAtMs - frozenAtMs)} ms after its host fell silent`);
+    assert.ok(answeredAtMs - frozenAtMs < 5_000, `the room answered after ${answeredAtMs - frozenAtMs} ms`);
+    for (const client of call.near) {
+      await client.waitForLeave();
+      await client.abandon();
+    }
+    call.host.resume();
+    await until(() => {
+      const lines = call.host.log.lines.filter(
+        ({ msg, room }) => msg === 'room left to another node' && room === 'frozen',
+      );
+      return lines.length === 1 ? '' : 'the old host has not let go of the room';
+    });
+    await assertAnswers(call, 'awake');
+    await assertUntouched(call);
+    const gone = call.near.map(({ joinResponse }) => joinResponse.participant?.sid ?? '');
+    for (const client of call.far) {
+      for (const sid of gone) {
+        await client.waitFor(
+          () => stateOf(client, sid) === ParticipantInfo_State.DISCONNECTED,
+          `the departure of ${sid}`,
+        );
+      }
+    }
+    assert.notEqual(cluster.hostOf('frozen'), call.host);
+    await assertMutes(call);
+    await endCall(call);
+  });
+
+  it('may be killed under real clients, whose calls go on', async () => {
+    const room = 'real';
+    await service.createRoom({ name: room, departureTimeout: 60 });
+    const near = [await join(room, 'near', { audio: true }), await join(room, 'nearby')];
+    const host = cluster.hostOf(room);
+    const rtc = await RtcPeer.join({ url: cluster.url(0), room, identity: 'rtc' });
+    const browser = await TestBrowser.start();
+    const page = await BrowserPeer.join(browser, { url: cluster.url(1), room, identity: 'page' });
+    try {
+      const [picture, sound] = [await rtc.publish('video'), await page.publish('audio')];
+      await page.waitForPicture(picture);
+      await rtc.waitForSound(sound);
+      const sids = [(await page.see('rtc'))?.sid, (await rtc.see('page'))?.sid];
+      void host.kill();
+      for (const client of near) await client.waitForLeave();
+      await page.waitForPicture(picture);
+      await rtc.waitForSound(sound);
+      await page.sendData('over there?', { reliable: true, topic: 'after' });
+      await until(async () => ((await rtc.packets()).some(({ topic }) => topic === 'after') ? '' : 'no packet'));
+      await rtc.setMuted(picture, true);
+      await until(async () => ((await page.see('rtc'))?.tracks[0]?.muted === true ? '' : 'not muted'));
+      await page.waitForStill(picture);
+      await rtc.setMuted(picture, false);
+      await page.waitForPicture(picture);
+      await until(async () => {
+        const others = (await page.others()).toSorted();
+        return others.join() === 'rtc' ? '' : `the page sees ${others.join()}`;
+      });
+      assert.deepEqual([(await page.see('rtc'))?.sid, (await rtc.see('page'))?.sid], sids);
+      assert.equal(await page.disconnectReason(), undefined);
+      for (const identity of ['rtc', 'page']) {
+        const joined = hooks.ofRoom(room).filter((hook) => hook.event === 'participant_joined');
+        assert.equal(joined.filter(({ participant }) => participant?.identity === identity).length, 1);
+      }
+    } finally {
+      for (const client of near) await client.abandon();
+      await page.close();
+      await rtc.close();
+      await browser.close();
+    }
+    await service.deleteRoom(room);
+    await cluster.addMedia();
+  });
+});
+
+describe('legs whose room finds no host any more', () => {
+  it('end by themselves when their time is over, and their clients are told to join anew', async () => {
+    await using stack = new AsyncDisposableStack();
+    const cluster = stack.adopt(
+      await TestCluster.start({
+        masters: 1,
+        media: 2,
+        config: { room: { max_legs_per_node: 1 }, cluster: { host_grace: 3 } },
+      }),
+      (value) => value.close(),
+    );
+    const endpoint = stack.adopt(await LightEndpoint.start(), (value) => value.close());
+    const join = async (identity: string, publish = {}): Promise<LightClient> => {
+      const token = await joinToken({ room: 'orphans', identity });
+      return LightClient.join({ url: cluster.url(0), token, endpoint, publish });
+    };
+    const near = await join('near');
+    const far = await join('far', { audio: true });
+    const host = cluster.hostOf('orphans');
+    const other = cluster.media.find((node) => node !== host);
+    cluster.redis.pause();
+    const killedAtMs = performance.now();
+    await host.kill();
+    const leave = await far.waitForLeave();
+    assert.equal(leave.action, LeaveRequest_Action.RECONNECT);
+    assert.ok(performance.now() - killedAtMs > 2_500, 'it was told too early');
+    await until(() => {
+      const said = other?.log.lines.some(({ msg, legs }) => /no host came for the legs/.test(msg) && legs === 1);
+      return said === true ? '' : 'the legs are still there';
+    });
+    cluster.redis.resume();
+    await near.abandon();
+    await far.abandon();
   });
 });
 
