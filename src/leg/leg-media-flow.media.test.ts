@@ -127,6 +127,27 @@ describe('media and data through legs', () => {
     assert.ok(sent.keyRequests <= 4 + seconds, `${sent.keyRequests} requests in ${seconds.toFixed(1)} s`);
   });
 
+  it('knows how much a worker moves, without asking for each stream', async () => {
+    const [a, b] = await pair();
+    const [picture] = await a.publish([a.publisher.addVideo({ fps: 30, bitrateBps: 600_000 })]);
+    assert.ok(picture !== undefined);
+    b.subscribe([subscriptionTo(picture, a.leg)]);
+    await b.bound();
+    const ssrc = b.ssrcOf(picture.trackSid);
+    await b.subscriber.peer.watch(ssrc, { keyFrame: true });
+    const [before] = await pool.usage();
+    const sentBefore = (await a.publisher.peer.stats()).sent[0]?.packets ?? 0;
+    await b.subscriber.peer.watch(ssrc, { contiguousMs: 1_500 });
+    const sent = ((await a.publisher.peer.stats()).sent[0]?.packets ?? 0) - sentBefore;
+    const [after] = await pool.usage();
+    assert.ok(before !== undefined && after !== undefined);
+    const packets = after.packets - before.packets;
+    // Each packet comes in once and goes out once; reports, checks and probes come on top.
+    assert.ok(packets > 1.8 * sent && packets < 4 * sent + 200, `${packets} packets, ${sent} were published`);
+    const bytesPerPacket = (after.bytes - before.bytes) / packets;
+    assert.ok(bytesPerPacket > 100 && bytesPerPacket < 1_400, `${bytesPerPacket} bytes per packet`);
+  });
+
   it('stops forwarding a muted track and goes on with a key frame', async () => {
     const [a, b] = await pair();
     const [picture] = await a.publish([a.publisher.addVideo({ simulcast: true })]);

@@ -10,7 +10,6 @@ import type { Config } from '../config/options.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
-import type { LegObserver } from '../leg/observer.ts';
 import { mediaSettings } from '../media/media-settings.ts';
 import { WorkerPool } from '../media/worker-pool.ts';
 import { startHealthServer } from '../observe/health-server.ts';
@@ -56,10 +55,12 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   );
   const meter = new NodeLoadMeter({
     workers: async () =>
-      (await pool.usage()).map(({ index, cpuMs, producers, consumers }) => ({
+      (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
         index,
         cpuMs,
-        tracks: producers + consumers,
+        bytes,
+        packets,
+        tracks: producers + consumers + pipeStreams,
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
@@ -69,7 +70,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
       pool,
       config,
       log,
-      observer: measuredBy(metrics.legs, meter),
+      observer: metrics.legs,
       peers: legPeerConnector(relay, nodes),
     }),
     (value) => value.close(),
@@ -162,16 +163,4 @@ function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomNam
     exclude: new Set([...nodes.suspects(), nodeId]),
   });
   return selection.kind === 'selected' ? selection.nodeId : undefined;
-}
-
-/** The same reports for metrics and for the node's load. */
-function measuredBy(metrics: LegObserver, meter: NodeLoadMeter): LegObserver {
-  return {
-    mediaMeasured: (traffic) => {
-      metrics.mediaMeasured(traffic);
-      meter.mediaMeasured(traffic);
-    },
-    dataDropped: (reason, packets) => metrics.dataDropped(reason, packets),
-    slowSubscriberClosed: () => metrics.slowSubscriberClosed(),
-  };
 }
