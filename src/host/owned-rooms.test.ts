@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
-import { CreateRoomRequest, ListParticipantsRequest, SignalResponse } from '@livekit/protocol';
+import { CreateRoomRequest, ListParticipantsRequest, SignalResponse, type WebhookEvent } from '@livekit/protocol';
 import { until } from '../../test/kit/until.ts';
 import type { RoomGrant, RoomOwnership } from '../cluster/directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
@@ -18,7 +18,7 @@ afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 function createHost(grant: () => RoomGrant | Error) {
   let lose: (roomName: string) => void = () => undefined;
   const calls: string[] = [];
-  const webhooks: Uint8Array[] = [];
+  const webhooks: WebhookEvent[] = [];
   const ownership: RoomOwnership = {
     acquire: (roomName, mayCreate) => {
       calls.push(`${mayCreate ? 'claim' : 'find'} ${roomName}`);
