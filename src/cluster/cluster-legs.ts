@@ -2,7 +2,8 @@
 import type { LegLink, LegPlacer, LegPlaceRequest } from '../host/leg-links.ts';
 import type { LegPeerConnector, LegPeerLink } from '../leg/peer-client.ts';
 import { legEstimate, pendingPlacements, type NodeLimits, type Placement } from '../placement/load.ts';
-import { selectLegHome } from '../placement/select-node.ts';
+import { noNodeFits } from '../placement/errors.ts';
+import { selectLegHome, type Rejection, type RejectReason } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { ClusterNodes } from './cluster-nodes.ts';
 import { legPeerChannel } from './leg-peer-channel.ts';
@@ -22,6 +23,10 @@ export type ClusterLegsOptions = {
   maxLegsPerNode: number;
 };
 
+type LegPlace = { kind: 'selected'; nodeId: NodeId } | { kind: 'none'; rejections: Rejection[] };
+
+const limitReasons: ReadonlySet<RejectReason> = new Set(['at-limit', 'workers-at-limit']);
+
 export class ClusterLegs implements LegPlacer {
   readonly #options: ClusterLegsOptions;
   #placements: Placement[] = [];
@@ -30,11 +35,29 @@ export class ClusterLegs implements LegPlacer {
     this.#options = options;
   }
 
-  choose({ roomName, identity, room }: LegPlaceRequest): NodeId | undefined {
+  choose(request: LegPlaceRequest): NodeId | undefined {
+    const place = this.#place(request);
+    if (place.kind === 'none') {
+      return undefined;
+    }
+    const placedAtMs = performance.now();
+    this.#placements = pendingPlacements(this.#placements, placedAtMs);
+    this.#placements.push({ nodeId: place.nodeId, estimate: legEstimate, placedAtMs });
+    return place.nodeId;
+  }
+
+  complaint(request: LegPlaceRequest): string | undefined {
+    const place = this.#place(request);
+    return place.kind === 'none' ? noNodeFits('participant', place.rejections).message : undefined;
+  }
+
+  #place({ roomName, identity, room }: LegPlaceRequest): LegPlace {
     const { nodeId: ownNodeId, nodes, limits, region, zone, maxLegsPerNode } = this.#options;
-    const full = [...room].filter(([, legs]) => maxLegsPerNode > 0 && legs >= maxLegsPerNode).map(([nodeId]) => nodeId);
+    const full = new Set(
+      [...room].filter(([, legs]) => maxLegsPerNode > 0 && legs >= maxLegsPerNode).map(([id]) => id),
+    );
     // A room begins where its host is: what one node can carry needs no pipes between nodes.
-    const room_ = room.size === 0 ? [ownNodeId] : [...room.keys()];
+    const used = room.size === 0 ? [ownNodeId] : [...room.keys()];
     const selection = selectLegHome({
       nodes: nodes.mediaNodes(),
       placements: this.#placements,
@@ -44,15 +67,20 @@ export class ClusterLegs implements LegPlacer {
       region,
       zone,
       exclude: new Set([...nodes.suspects(), ...full]),
-      room: room_.map((nodeId) => ({ nodeId, workerIndex: -1, fanout: 0 })),
+      room: used.map((nodeId) => ({ nodeId, workerIndex: -1, fanout: 0 })),
       maxFanout: 0,
     });
-    // When nobody has room to spare, the room's own node makes do: people who were let in are not sent away.
-    const chosen = selection.kind === 'selected' ? selection.home.nodeId : ownNodeId;
-    const placedAtMs = performance.now();
-    this.#placements = pendingPlacements(this.#placements, placedAtMs);
-    this.#placements.push({ nodeId: chosen, estimate: legEstimate, placedAtMs });
-    return chosen;
+    if (selection.kind === 'selected') {
+      return { kind: 'selected', nodeId: selection.home.nodeId };
+    }
+    const rejections = selection.rejections.map((rejection) =>
+      full.has(rejection.nodeId)
+        ? { ...rejection, reason: 'at-limit' as const, detail: `${maxLegsPerNode} participants of the room` }
+        : rejection,
+    );
+    // Whatever the list of nodes says of this one while the store is away or the node is to end: it is there.
+    const isOwnAtLimit = rejections.some(({ nodeId, reason }) => nodeId === ownNodeId && limitReasons.has(reason));
+    return isOwnAtLimit ? { kind: 'none', rejections } : { kind: 'selected', nodeId: ownNodeId };
   }
 
   connect(nodeId: NodeId): LegLink {

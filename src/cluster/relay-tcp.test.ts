@@ -107,7 +107,7 @@ describe('TcpRelay', () => {
     const old = { ...peerOf('far', far), nodeId: nodeId('old') };
     const inbox = new Inbox(near.open(old, notesType, params));
     await assert.rejects(near.reach(old, AbortSignal.timeout(5_000)), {
-      reason: 'relay-refused',
+      reason: 'relay-other-node',
       message: /ND_far, not ND_old/,
     });
     await inbox.closed('lost');

@@ -103,7 +103,7 @@ const room = z.strictObject({
   max_legs_per_node: uint32
     .default(0)
     .describe(
-      'In a cluster: participants of one room on one media node before the next node takes some; 0 = no limit.',
+      'In a cluster: participants of one room on one media node; further ones go to the next node, and get 503 when all have as many. 0 = no limit.',
     ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
   enable_full_room_in_webhooks: z
@@ -273,7 +273,9 @@ export const configSchema = z.strictObject({
   logging: logging.prefault({}).describe('Logging.'),
   node_limit: nodeLimit
     .prefault({})
-    .describe('Where media nodes of a cluster stop taking new work, as masters see it; 0 = this is no limit.'),
+    .describe(
+      'Where media nodes of a cluster stop taking new rooms and participants, who get 503 when no node is left; 0 = this is no limit.',
+    ),
   cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
   redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });

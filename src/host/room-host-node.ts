@@ -204,7 +204,13 @@ export class RoomHostNode {
       return;
     }
     if (existing === undefined && this.#opening !== undefined) {
-      this.#opening.request(join.roomName, true, (answer) => this.#joinAnswered(link, message, answer));
+      // Only masters place rooms: one that the store does not know is not made here, past every limit.
+      this.#opening.request(join.roomName, false, (answer) => this.#joinAnswered(link, message, answer));
+      return;
+    }
+    const noRoom = join.resume === undefined ? this.#legs.complaint(join.roomName, join.identity) : undefined;
+    if (noRoom !== undefined) {
+      this.#sendAll([{ kind: 'refused', connectionId, status: 503, body: noRoom }]);
       return;
     }
     const driver = existing ?? this.#openRoom(join.roomName, { createdBy: join });
@@ -234,13 +240,12 @@ export class RoomHostNode {
 
   #command(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'command' }>): void {
     const requestId = this.#gateways.expectResult(link, message.requestId);
-    const { roomName, command } = message;
+    const { roomName } = message;
     if (this.#opening === undefined || this.#drivers.has(roomName) || this.#isClosed) {
       this.#runCommand(requestId, message);
       return;
     }
-    const mayCreate = answerWithoutRoom(command.method) === undefined;
-    this.#opening.request(roomName, mayCreate, (answer) => {
+    this.#opening.request(roomName, false, (answer) => {
       switch (answer.kind) {
         case 'opened':
         case 'missing':

@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { freePortRange } from '../../test/kit/free-ports.ts';
 import { LightEndpoint } from '../../test/kit/light/light-endpoint.ts';
