@@ -19,8 +19,8 @@ describe('ClusterLegs', () => {
   });
   afterEach(() => cluster.close());
 
-  function legsOf({ nodeId, nodes, relay }: TestMember, maxLegsPerNode = 0): ClusterLegs {
-    return new ClusterLegs({ nodeId, nodes, relay, limits, region: '', zone: '', maxLegsPerNode });
+  function legsOf({ nodeId, nodes, relay }: TestMember, maxLegsPerNode = 0, maxViewersPerWorker = 100): ClusterLegs {
+    return new ClusterLegs({ nodeId, nodes, relay, limits, region: '', zone: '', maxLegsPerNode, maxViewersPerWorker });
   }
 
   function request(...room: [member: TestMember, legs: number][]) {
@@ -57,6 +57,17 @@ describe('ClusterLegs', () => {
     assert.equal(place(legs, request([host, 2], [other, 1])), other.nodeId);
     assert.equal(legs.choose(request([host, 2], [other, 2])), undefined);
     assert.match(legs.complaint(request([host, 2], [other, 2])) ?? '', /at-limit.*2 participants of the room/);
+  });
+
+  it('goes on to the next node when each worker of one has its number of viewers, and shares them out when all have', async () => {
+    const host = await cluster.join('host', 'media', { workers: [worker, { ...worker, workerIndex: 1 }] });
+    const other = await cluster.join('other', 'media', idle);
+    await Promise.all([host.nodes.refresh(), other.nodes.refresh()]);
+    const legs = legsOf(host, 0, 3);
+    assert.equal(place(legs, request([host, 5])), host.nodeId);
+    assert.equal(place(legs, request([host, 6])), other.nodeId);
+    assert.equal(place(legs, request([host, 6], [other, 2])), other.nodeId);
+    assert.notEqual(place(legs, request([host, 6], [other, 3])), undefined);
   });
 
   it('keeps to its own node when the list of nodes says nothing good of it but of no limit either', async () => {

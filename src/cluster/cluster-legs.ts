@@ -3,7 +3,7 @@ import type { LegLink, LegPlacer, LegPlaceRequest } from '../host/leg-links.ts';
 import type { LegPeerConnector, LegPeerLink } from '../leg/peer-client.ts';
 import { legEstimate, pendingPlacements, type NodeLimits, type Placement } from '../placement/load.ts';
 import { noNodeFits } from '../placement/errors.ts';
-import { selectLegHome, type Rejection, type RejectReason } from '../placement/select-node.ts';
+import { selectLegHome, type LegSelection, type Rejection, type RejectReason } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { ClusterNodes } from './cluster-nodes.ts';
 import { legPeerChannel } from './leg-peer-channel.ts';
@@ -21,6 +21,8 @@ export type ClusterLegsOptions = {
   zone: string;
   /** 0 = no limit. */
   maxLegsPerNode: number;
+  /** Participants of one room that a media worker takes while others have room to spare. */
+  maxViewersPerWorker: number;
 };
 
 type LegPlace = { kind: 'selected'; nodeId: NodeId } | { kind: 'none'; rejections: Rejection[] };
@@ -51,14 +53,33 @@ export class ClusterLegs implements LegPlacer {
     return place.kind === 'none' ? noNodeFits('participant', place.rejections).message : undefined;
   }
 
-  #place({ roomName, identity, room }: LegPlaceRequest): LegPlace {
-    const { nodeId: ownNodeId, nodes, limits, region, zone, maxLegsPerNode } = this.#options;
-    const full = new Set(
-      [...room].filter(([, legs]) => maxLegsPerNode > 0 && legs >= maxLegsPerNode).map(([id]) => id),
+  /** Workers that send one track to many are left alone as long as there are others. */
+  #place(request: LegPlaceRequest): LegPlace {
+    const { maxLegsPerNode, maxViewersPerWorker, nodes } = this.#options;
+    const workers = new Map(nodes.mediaNodes().map(({ nodeId, load }) => [nodeId, load.workers.length]));
+    const full = nodesWith(request.room, () => (maxLegsPerNode === 0 ? Infinity : maxLegsPerNode));
+    const crowded = nodesWith(request.room, (nodeId) => Math.max(1, workers.get(nodeId) ?? 1) * maxViewersPerWorker);
+    const spread = crowded.length === 0 ? undefined : this.#select(request, [...full, ...crowded]);
+    const selection = spread?.kind === 'selected' ? spread : this.#select(request, full);
+    if (selection.kind === 'selected') {
+      return { kind: 'selected', nodeId: selection.home.nodeId };
+    }
+    const rejections = selection.rejections.map((rejection) =>
+      full.includes(rejection.nodeId)
+        ? { ...rejection, reason: 'at-limit' as const, detail: `${maxLegsPerNode} participants of the room` }
+        : rejection,
     );
+    // Whatever the list of nodes says of this one while the store is away or the node is to end: it is there.
+    const { nodeId } = this.#options;
+    const isAtLimit = rejections.some((rejection) => rejection.nodeId === nodeId && limitReasons.has(rejection.reason));
+    return isAtLimit ? { kind: 'none', rejections } : { kind: 'selected', nodeId };
+  }
+
+  #select({ roomName, identity, room }: LegPlaceRequest, exclude: readonly NodeId[]): LegSelection {
+    const { nodeId: ownNodeId, nodes, limits, region, zone } = this.#options;
     // A room begins where its host is: what one node can carry needs no pipes between nodes.
     const used = room.size === 0 ? [ownNodeId] : [...room.keys()];
-    const selection = selectLegHome({
+    return selectLegHome({
       nodes: nodes.mediaNodes(),
       placements: this.#placements,
       limits,
@@ -66,21 +87,10 @@ export class ClusterLegs implements LegPlacer {
       protocol: protocolRange,
       region,
       zone,
-      exclude: new Set([...nodes.suspects(), ...full]),
+      exclude: new Set([...nodes.suspects(), ...exclude]),
       room: used.map((nodeId) => ({ nodeId, workerIndex: -1, fanout: 0 })),
       maxFanout: 0,
     });
-    if (selection.kind === 'selected') {
-      return { kind: 'selected', nodeId: selection.home.nodeId };
-    }
-    const rejections = selection.rejections.map((rejection) =>
-      full.has(rejection.nodeId)
-        ? { ...rejection, reason: 'at-limit' as const, detail: `${maxLegsPerNode} participants of the room` }
-        : rejection,
-    );
-    // Whatever the list of nodes says of this one while the store is away or the node is to end: it is there.
-    const isOwnAtLimit = rejections.some(({ nodeId, reason }) => nodeId === ownNodeId && limitReasons.has(reason));
-    return isOwnAtLimit ? { kind: 'none', rejections } : { kind: 'selected', nodeId: ownNodeId };
   }
 
   connect(nodeId: NodeId): LegLink {
@@ -93,6 +103,11 @@ export class ClusterLegs implements LegPlacer {
       if (reason === 'lost') nodes.suspect(nodeId);
     });
   }
+}
+
+/** Where the room has as many participants as the bound allows. */
+function nodesWith(room: ReadonlyMap<NodeId, number>, bound: (nodeId: NodeId) => number): NodeId[] {
+  return [...room].filter(([nodeId, legs]) => legs >= bound(nodeId)).map(([nodeId]) => nodeId);
 }
 
 /** Reaches the leg nodes of others for pipes and data. */

@@ -131,6 +131,7 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
       region: config.region,
       zone: config.zone,
       maxLegsPerNode: config.room.max_legs_per_node,
+      maxViewersPerWorker: config.rtc.max_viewers_per_worker,
     }),
     webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
     signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
