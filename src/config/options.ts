@@ -190,7 +190,17 @@ const cluster = z.strictObject({
     .string()
     .default('')
     .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
-  secret_file: z.string().default('').describe('File that holds the secret, read when `cluster.secret` is empty.'),
+  previous_secrets: z
+    .array(z.string())
+    .max(3)
+    .default([])
+    .describe(
+      'Secrets that nodes which were not restarted yet still use; also `PLENUM_CLUSTER_PREVIOUS_SECRETS`, separated by commas.',
+    ),
+  secret_file: z
+    .string()
+    .default('')
+    .describe('File that holds the secret, read when `cluster.secret` is empty; further lines are previous secrets.'),
   relay_port: port.default(7890).describe('Port of the direct connections between nodes.'),
   relay_bind_addresses: z
     .array(z.string().min(1))
@@ -217,15 +227,32 @@ const cluster = z.strictObject({
     .describe('Signs of life in a row that a node may miss before it counts as dead.'),
 });
 
+const redisTls = z.strictObject({
+  ca_cert_file: z
+    .string()
+    .default('')
+    .describe('PEM file of the authority that signed the certificates of Redis; empty = those of the system.'),
+  client_cert_file: z.string().default('').describe('PEM file of a certificate of ours, where Redis asks for one.'),
+  client_key_file: z.string().default('').describe('PEM file of its private key.'),
+  server_name: z
+    .string()
+    .default('')
+    .describe('Name that the certificates carry, when it is not the host; Sentinel names addresses.'),
+});
+
 const redis = z.strictObject({
   address: z
     .string()
     .default('')
-    .describe('`host:port` of a single Redis (7.0 or newer); empty with Sentinel, and on a node that is alone.'),
+    .describe(
+      '`host:port` of a single Redis (7.0 or newer), or `redis://` and `rediss://` (TLS) with it; empty with Sentinel, and on a node that is alone.',
+    ),
   username: z.string().default('').describe('Redis user; empty = the default one.'),
   password: z.string().default('').describe('Password of Redis; also `PLENUM_REDIS_PASSWORD`.'),
+  password_file: z.string().default('').describe('File that holds the password, read when `redis.password` is empty.'),
   db: z.int().min(0).default(0).describe('Number of the Redis database.'),
   use_tls: z.boolean().default(false).describe('Reach Redis and Sentinel over TLS.'),
+  tls: redisTls.prefault({}).describe('How TLS to Redis and Sentinel is checked.'),
   sentinel_master_name: z
     .string()
     .default('')
@@ -236,6 +263,10 @@ const redis = z.strictObject({
     .string()
     .default('')
     .describe('Password at the Sentinels; also `PLENUM_REDIS_SENTINEL_PASSWORD`.'),
+  sentinel_password_file: z
+    .string()
+    .default('')
+    .describe('File that holds that password, read when `redis.sentinel_password` is empty.'),
   min_replicas: z
     .int()
     .min(0)
