@@ -6,6 +6,7 @@ import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import { dueReports } from '../quality/report-schedule.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
 import { Leg } from './leg.ts';
@@ -33,12 +34,10 @@ export type PipeCounts = { outgoingPipes: number; incomingProducers: number };
 
 type HostLink = Link<LegToHost, HostToLeg>;
 
-/** A leg, its room, and the host that opened it. */
-type Entry = { leg: Leg; room: RoomMedia; link: HostLink };
+/** A leg, its room, the host that opened it, and when its quality was last asked for. */
+type Entry = { leg: Leg; room: RoomMedia; link: HostLink; reportedAtMs: number };
 
 const observeIntervalMs = 1000;
-/** Statistics are asked for every so many observations, the legs spread over them. */
-const observationsPerReport = 5;
 /** Quieter than this is silence: the speaker threshold is far above it. */
 const silenceDbov = 90;
 
@@ -55,7 +54,6 @@ export class LegNode {
   readonly #peers: LegPeers;
   /** Random start: the copies of another node's producers keep their ids, and ids are unique per worker. */
   #generation = randomInt(2 ** 40);
-  #observations = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -191,7 +189,7 @@ export class LegNode {
       log: this.#log,
       send: (toHost) => link.send(toHost),
     });
-    this.#legs.set(message.leg, { leg, room, link });
+    this.#legs.set(message.leg, { leg, room, link, reportedAtMs: performance.now() });
     room.add(leg);
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
   }
@@ -288,17 +286,25 @@ export class LegNode {
   }
 
   #observe(): void {
-    this.#observations += 1;
     for (const room of this.#rooms.values()) {
       room.tellWantedLayers();
     }
-    let position = 0;
     for (const { leg } of this.#legs.values()) {
-      position += 1;
       leg.observe();
-      if ((this.#observations + position) % observationsPerReport === 0) {
-        void leg.reportQuality();
-      }
+    }
+    this.#reportQuality(performance.now());
+  }
+
+  #reportQuality(nowMs: number): void {
+    const legs = [...this.#legs.values()].map((entry) => ({
+      entry,
+      workerIndex: entry.leg.workerIndex,
+      requests: entry.leg.statsRequests,
+      reportedAtMs: entry.reportedAtMs,
+    }));
+    for (const { entry } of dueReports(legs, nowMs)) {
+      entry.reportedAtMs = nowMs;
+      void entry.leg.reportQuality();
     }
   }
 }
