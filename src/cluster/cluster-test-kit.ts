@@ -148,7 +148,7 @@ function nodeRecord(nodeId: NodeId, role: string, load: Partial<NodeLoad>): Node
       participants: 0,
       eventLoopLagMs: 0,
       ...load,
-      workers: [],
+      workers: [...(load.workers ?? [])],
     },
     uptimeMs: 1,
   };

@@ -1,10 +1,11 @@
 /** What the room host needs from its surroundings. */
+import type { WebhookEvent } from '@livekit/protocol';
 import type { RefreshToken } from '../room/events.ts';
 
 /** Takes webhook events in order; queues, signs and retries them. Never blocks and never throws. */
 export interface WebhookSink {
-  /** @param event protobuf `WebhookEvent`. */
-  publish(event: Uint8Array): void;
+  /** @param event nobody may change it afterwards */
+  publish(event: WebhookEvent): void;
 }
 
 /** Signs a refresh token with the API key that it names, or the first configured one. */

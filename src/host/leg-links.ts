@@ -16,6 +16,8 @@ export type LegPlaceRequest = {
 export interface LegPlacer {
   /** The node for a participant's leg; undefined when none can take it. */
   choose(request: LegPlaceRequest): NodeId | undefined;
+  /** Why no node can take the leg, for whoever wants to join; undefined when one can. */
+  complaint(request: LegPlaceRequest): string | undefined;
   /** A new link; one to a node that cannot be reached closes with `lost`. */
   connect(nodeId: NodeId): LegLink;
   /** Whether the node states itself, and nobody here has just failed to reach it. */
@@ -54,6 +56,12 @@ export class LegLinks {
   /** The link to this node's own legs. */
   attachOwn(link: LegLink): void {
     this.#adopt(this.#options.nodeId, link);
+  }
+
+  /** Why no node can take one more participant of the room; undefined when one can. */
+  complaint(roomName: string, identity: string): string | undefined {
+    const room = this.#rooms.get(roomName) ?? new Map<NodeId, number>();
+    return this.#options.placer?.complaint({ roomName, identity, room });
   }
 
   /** @returns false when there is no node for a leg that is to be opened */

@@ -1,26 +1,28 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
-import { CreateRoomRequest, ListParticipantsRequest, SignalResponse } from '@livekit/protocol';
+import { CreateRoomRequest, ListParticipantsRequest, SignalResponse, type WebhookEvent } from '@livekit/protocol';
 import { until } from '../../test/kit/until.ts';
 import type { RoomGrant, RoomOwnership } from '../cluster/directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { storeAway } from '../cluster/store-errors.ts';
+import { lostLink } from '../cluster/watched-link.ts';
 import { createLog } from '../observe/log.ts';
 import type { ConnectionId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { countingSuffix, joinParameters, testSettings } from '../room/room-test-kit.ts';
+import type { LegPlacer } from './leg-links.ts';
 import { RoomHostNode } from './room-host-node.ts';
 
 const hosts: RoomHostNode[] = [];
 afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 
 /** A host whose store answers what the test says; its legs never answer. */
-function createHost(grant: () => RoomGrant | Error) {
+function createHost(grant: () => RoomGrant | Error, legPlacer?: LegPlacer) {
   let lose: (roomName: string) => void = () => undefined;
   const calls: string[] = [];
   const state = { epoch: 0, mayAct: true, saved: Promise.resolve(), voice: (): void => undefined };
-  const webhooks: Uint8Array[] = [];
+  const webhooks: WebhookEvent[] = [];
   const ownership: RoomOwnership = {
     acquire: (roomName, mayCreate) => {
       calls.push(`${mayCreate ? 'claim' : 'find'} ${roomName}`);
@@ -44,6 +46,7 @@ function createHost(grant: () => RoomGrant | Error) {
     settings: testSettings,
     registrar: ownership,
     ownership,
+    ...(legPlacer === undefined ? {} : { legPlacer }),
     webhooks: { publish: (event) => webhooks.push(event) },
     signRefreshToken: () => Promise.resolve('token'),
     random: countingSuffix(),
@@ -81,7 +84,7 @@ describe('a room host in a cluster', () => {
     join('alice');
     join('bob');
     await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
-    assert.deepEqual(calls, ['claim lobby']);
+    assert.deepEqual(calls, ['find lobby']);
     assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
   });
 
@@ -129,11 +132,43 @@ describe('a room host in a cluster', () => {
     await until(() => (answers().at(-1) === 'notHere' ? '' : answers().join()));
   });
 
+  it('makes no room that the store does not know: only masters place, under the limits', async () => {
+    const { join, command, answers, received, host } = createHost(() => ({ kind: 'missing' }));
+    join('alice');
+    await until(() => (answers().includes('notHere') ? '' : answers().join()));
+    command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
+    await until(() => (answers().includes('commandResult') ? '' : answers().join()));
+    const { message } = received.at(-1) ?? {};
+    assert.ok(message?.kind === 'commandResult' && !message.result.ok && message.result.code === 'unavailable');
+    assert.equal(host.stats().rooms, 0);
+  });
+
+  it('refuses those who want to join with 503 while no node can take them, and takes them when one can', async () => {
+    let complaint: string | undefined;
+    const legPlacer: LegPlacer = {
+      choose: () => testSettings.nodeId as NodeId,
+      complaint: () => complaint,
+      connect: () => lostLink(),
+    };
+    const { join, answers, received } = createHost(owned, legPlacer);
+    join('alice');
+    await until(() => (answers().includes('accepted') ? '' : answers().join()));
+    complaint = 'no media node can take another participant';
+    join('bob');
+    await until(() => (answers().includes('refused') ? '' : answers().join()));
+    const refusal = received.find(({ message }) => message.kind === 'refused')?.message;
+    assert.ok(refusal?.kind === 'refused' && refusal.status === 503);
+    assert.equal(refusal.body, complaint);
+    complaint = undefined;
+    join('carol');
+    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
+  });
+
   it('opens a room for commands that may make it, and for others when it is its own', async () => {
     const created = createHost(owned);
     created.command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
     await until(() => (created.answers().includes('commandResult') ? '' : 'no answer'));
-    assert.deepEqual(created.calls, ['claim lobby']);
+    assert.deepEqual(created.calls, ['find lobby']);
     const missing = createHost(() => ({ kind: 'missing' }));
     missing.command('DeleteRoom', new ListParticipantsRequest({ room: 'lobby' }).toBinary());
     await until(() => (missing.answers().includes('commandResult') ? '' : 'no answer'));

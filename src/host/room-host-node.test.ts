@@ -10,7 +10,6 @@ import {
   ListParticipantsResponse,
   SignalRequest,
   SignalResponse,
-  WebhookEvent,
 } from '@livekit/protocol';
 import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
@@ -103,7 +102,7 @@ function createHost(changes: { createRoom?: CreateRoom; settings?: Partial<typeo
   const host = new RoomHostNode({
     settings: { ...testSettings, ...changes.settings },
     registrar: directory,
-    webhooks: { publish: (event) => webhooks.push(WebhookEvent.fromBinary(event).event) },
+    webhooks: { publish: ({ event }) => webhooks.push(event) },
     signRefreshToken: (token) => Promise.resolve(`token of ${token.identity}`),
     random: countingSuffix(),
     log: createLog({ level: 'error', json: true }).child({}, { level: 'silent' }),

@@ -236,8 +236,14 @@ export class RoomHostNode {
       return;
     }
     if (existing === undefined && this.#opening !== undefined) {
-      const request = join.resume === undefined ? { mayCreate: true, createdBy: join } : { mayCreate: false };
+      // Only masters place rooms: one that the store does not know is not made here, past every limit.
+      const request = { mayCreate: false, ...(join.resume === undefined ? { createdBy: join } : {}) };
       this.#opening.request(join.roomName, request, (answer) => this.#joinAnswered(link, message, answer));
+      return;
+    }
+    const noRoom = join.resume === undefined ? this.#legs.complaint(join.roomName, join.identity) : undefined;
+    if (noRoom !== undefined) {
+      this.#sendAll([{ kind: 'refused', connectionId, status: 503, body: noRoom }]);
       return;
     }
     const driver = existing ?? this.#openRoom(join.roomName, { createdBy: join });
@@ -303,13 +309,12 @@ export class RoomHostNode {
 
   #command(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'command' }>): void {
     const requestId = this.#gateways.expectResult(link, message.requestId);
-    const { roomName, command } = message;
+    const { roomName } = message;
     if (this.#opening === undefined || this.#drivers.has(roomName) || this.#isClosed) {
       this.#runCommand(requestId, message);
       return;
     }
-    const mayCreate = answerWithoutRoom(command.method) === undefined;
-    this.#opening.request(roomName, { mayCreate }, (answer) => {
+    this.#opening.request(roomName, { mayCreate: false }, (answer) => {
       switch (answer.kind) {
         case 'opened':
         case 'missing':

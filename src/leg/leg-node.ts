@@ -6,6 +6,7 @@ import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
 import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import { dueReports } from '../quality/report-schedule.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
 import { Leg } from './leg.ts';
@@ -56,11 +57,11 @@ type Entry = {
   keepsake: Uint8Array;
   /** What the next host has to be told first. */
   pending: { answer?: LegToHost; failed?: LegToHost };
+  /** When its quality was last asked for. */
+  reportedAtMs: number;
 };
 
 const observeIntervalMs = 1000;
-/** Statistics are asked for every so many observations, the legs spread over them. */
-const observationsPerReport = 5;
 /** Quieter than this is silence: the speaker threshold is far above it. */
 const silenceDbov = 90;
 
@@ -79,7 +80,6 @@ export class LegNode {
   readonly #peers: LegPeers;
   /** Random start: the copies of another node's producers keep their ids, and ids are unique per worker. */
   #generation = randomInt(2 ** 40);
-  #observations = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -233,7 +233,15 @@ export class LegNode {
       log: this.#log,
       send: (toHost) => tellHost(entry, toHost),
     });
-    const entry: Entry = { leg, room, link, epoch, keepsake: new Uint8Array(), pending: {} };
+    const entry: Entry = {
+      leg,
+      room,
+      link,
+      epoch,
+      keepsake: new Uint8Array(),
+      pending: {},
+      reportedAtMs: performance.now(),
+    };
     this.#legs.set(message.leg, entry);
     room.add(leg);
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
@@ -415,17 +423,25 @@ export class LegNode {
   }
 
   #observe(): void {
-    this.#observations += 1;
     for (const room of this.#rooms.values()) {
       room.tellWantedLayers();
     }
-    let position = 0;
     for (const { leg } of this.#legs.values()) {
-      position += 1;
       leg.observe();
-      if ((this.#observations + position) % observationsPerReport === 0) {
-        void leg.reportQuality();
-      }
+    }
+    this.#reportQuality(performance.now());
+  }
+
+  #reportQuality(nowMs: number): void {
+    const legs = [...this.#legs.values()].map((entry) => ({
+      entry,
+      workerIndex: entry.leg.workerIndex,
+      requests: entry.leg.statsRequests,
+      reportedAtMs: entry.reportedAtMs,
+    }));
+    for (const { entry } of dueReports(legs, nowMs)) {
+      entry.reportedAtMs = nowMs;
+      void entry.leg.reportQuality();
     }
   }
 }

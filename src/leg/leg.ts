@@ -142,6 +142,12 @@ export class Leg implements DataMember {
     }
   }
 
+  /** What `reportQuality` asks of the engine. */
+  get statsRequests(): number {
+    const [sent, taken] = [this.#publisher.published.size, this.#subscriber.held.size];
+    return sent + taken + (sent > 0 ? 1 : 0) + (taken > 0 ? 1 : 0);
+  }
+
   /** Every few seconds: asks the engine for the counters of all tracks of this leg. */
   async reportQuality(): Promise<void> {
     const hasMedia = this.#publisher.published.size + this.#subscriber.held.size > 0;

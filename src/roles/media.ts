@@ -14,7 +14,6 @@ import type { RoomMoves } from '../host/room-moves.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
-import type { LegObserver } from '../leg/observer.ts';
 import { mediaSettings } from '../media/media-settings.ts';
 import { WorkerPool } from '../media/worker-pool.ts';
 import { startHealthServer } from '../observe/health-server.ts';
@@ -65,10 +64,12 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const leases = createLeases({ config, log, node, own, stack });
   const meter = new NodeLoadMeter({
     workers: async () =>
-      (await pool.usage()).map(({ index, cpuMs, producers, consumers }) => ({
+      (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
         index,
         cpuMs,
-        tracks: producers + consumers,
+        bytes,
+        packets,
+        tracks: producers + consumers + pipeStreams,
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
@@ -81,7 +82,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
       pool,
       config,
       log,
-      observer: measuredBy(metrics.legs, meter),
+      observer: metrics.legs,
       peers: legPeerConnector(relay, nodes),
       hostGraceMs: config.cluster.host_grace * 1_000,
       seeker,
@@ -180,6 +181,7 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
       region: config.region,
       zone: config.zone,
       maxLegsPerNode: config.room.max_legs_per_node,
+      maxViewersPerWorker: config.rtc.max_viewers_per_worker,
     }),
     webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
     signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
@@ -220,16 +222,4 @@ function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomNam
     exclude: new Set([...nodes.suspects(), nodeId]),
   });
   return selection.kind === 'selected' ? selection.nodeId : undefined;
-}
-
-/** The same reports for metrics and for the node's load. */
-function measuredBy(metrics: LegObserver, meter: NodeLoadMeter): LegObserver {
-  return {
-    mediaMeasured: (traffic) => {
-      metrics.mediaMeasured(traffic);
-      meter.mediaMeasured(traffic);
-    },
-    dataDropped: (reason, packets) => metrics.dataDropped(reason, packets),
-    slowSubscriberClosed: () => metrics.slowSubscriberClosed(),
-  };
 }

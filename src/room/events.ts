@@ -1,4 +1,5 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
+import type { WebhookEvent } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
@@ -57,8 +58,8 @@ export type RoomPart = { name: string; bytes: Uint8Array | undefined };
 export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
   | { kind: 'toLeg'; message: HostToLeg }
-  /** Protobuf `WebhookEvent`. */
-  | { kind: 'webhook'; event: Uint8Array }
+  /** Nobody changes it any more; log, metrics and receivers read the same one. */
+  | { kind: 'webhook'; event: WebhookEvent }
   /** Protobuf `Room`, for the directory. */
   | { kind: 'publishRoom'; room: Uint8Array }
   /** For the host that comes after this one. */

@@ -6,7 +6,7 @@ import {
   SignalResponse,
   TrackSource,
   TrackType,
-  WebhookEvent,
+  type WebhookEvent,
   type JoinResponse,
 } from '@livekit/protocol';
 import type { ConnectionId, NodeId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
@@ -373,7 +373,7 @@ export class TestRoom {
   }
 
   webhookEvents(): WebhookEvent[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'webhook' ? [WebhookEvent.fromBinary(effect.event)] : []));
+    return this.effects.flatMap((effect) => (effect.kind === 'webhook' ? [effect.event] : []));
   }
 
   /** What happened, in order: `toGateway.accepted`, `toLeg.open`, `webhook`, … */

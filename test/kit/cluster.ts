@@ -255,7 +255,7 @@ export class TestCluster {
       logging: { level: 'info', json: true },
       redis: { address: `127.0.0.1:${this.redis.port}` },
       // A machine that runs tests is never idle.
-      node_limit: { cpu: 0, worker_cpu: 1, event_loop_lag: 0 },
+      node_limit: { cpu: 0, worker_cpu: 0, event_loop_lag: 0 },
       cluster: {
         name: 'test',
         secret: clusterSecret,
