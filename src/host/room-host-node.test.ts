@@ -20,7 +20,8 @@ import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { Room } from '../room/room.ts';
 import { countingSuffix, joinParameters, startMs, testSettings, type JoinOverrides } from '../room/room-test-kit.ts';
-import { RoomHostNode, type CreateRoom } from './room-host-node.ts';
+import type { CreateRoom } from './contracts.ts';
+import { RoomHostNode } from './room-host-node.ts';
 
 const nodeId = 'ND_test' as NodeId;
 const connection = (name: string) => `CO_${name}` as ConnectionId;

@@ -1,8 +1,7 @@
 /** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
-import type { Logger } from '../observe/log.ts';
-import type { RoomOwnership, RoomRegistrar } from '../cluster/directory.ts';
+import type { RoomOwnership } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId, NodeId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';
@@ -12,47 +11,22 @@ import { refuseResume } from '../room/resume.ts';
 import { Room } from '../room/room.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 import { decodeSavedRoom, type SavedRoom } from '../room/saved-room.ts';
-import type { RoomSettings } from '../room/settings.ts';
 import { encodeSignal } from '../room/wire.ts';
 import { notHere, roomMoved, shuttingDown, toFailure } from './command-results.ts';
-import type { RoomHostStats, SignRefreshToken, WebhookSink } from './contracts.ts';
+import type { CreateRoom, RoomHostNodeOptions, RoomHostStats } from './contracts.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
 import { HostMoves } from './host-moves.ts';
 import { LegHomes } from './leg-homes.ts';
-import { LegLinks, type LegPlacer } from './leg-links.ts';
+import { LegLinks } from './leg-links.ts';
 import { OpeningRooms, type OwnedRoom, type RoomAnswer } from './opening-rooms.ts';
 import { Restatements, type Collected } from './restatements.ts';
 import { decodeRoomNodes, encodeRoomNodes } from '../cluster/room-nodes.ts';
 import { sortUnheard } from './unheard-events.ts';
 import { Waiters } from './waiters.ts';
 import { ReconnectingMoves } from './reconnecting-moves.ts';
-import { RoomDriver, type DrivenRoom } from './room-driver.ts';
+import { RoomDriver } from './room-driver.ts';
 import type { RoomMoves } from './room-moves.ts';
-
-export type CreateRoom = (options: {
-  name: string;
-  nowMs: number;
-  createdBy?: JoinParameters;
-  saved?: SavedRoom;
-}) => DrivenRoom;
-
-export type RoomHostNodeOptions = {
-  settings: RoomSettings;
-  registrar: RoomRegistrar;
-  /** Of a node in a cluster, in place of `registrar`: rooms are asked for before they are opened. */
-  ownership?: RoomOwnership;
-  /** Of a node in a cluster: legs may be on others. */
-  legPlacer?: LegPlacer;
-  webhooks: WebhookSink;
-  signRefreshToken: SignRefreshToken;
-  random: RandomSuffix;
-  log: Logger;
-  /** Unix milliseconds. */
-  now?: () => number;
-  /** Replaced in tests of rooms that fail. */
-  createRoom?: CreateRoom;
-};
 
 /** How long a new host waits for nodes that are alive and do not answer. */
 const collectTimeoutMs = 400;

@@ -1,11 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  ParticipantPermission,
-  UpdateParticipantRequest,
-  UpdateRoomMetadataRequest,
-  WebhookEvent,
-} from '@livekit/protocol';
+import { ParticipantPermission, UpdateParticipantRequest, UpdateRoomMetadataRequest } from '@livekit/protocol';
 import { Room } from './room.ts';
 import type { RoomEffect } from './events.ts';
 import { decodeSavedRoom } from './saved-room.ts';
