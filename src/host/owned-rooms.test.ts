@@ -152,16 +152,16 @@ describe('a room host in a cluster', () => {
     };
     const { join, answers, received } = createHost(owned, legPlacer);
     join('alice');
-    await until(() => (answers().includes('accepted') ? '' : answers().join()));
+    await until(() => (answers().includes('accepted') ? '' : `answers: ${answers().join()}`));
     complaint = 'no media node can take another participant';
     join('bob');
-    await until(() => (answers().includes('refused') ? '' : answers().join()));
+    await until(() => (answers().includes('refused') ? '' : `answers: ${answers().join()}`));
     const refusal = received.find(({ message }) => message.kind === 'refused')?.message;
     assert.ok(refusal?.kind === 'refused' && refusal.status === 503);
     assert.equal(refusal.body, complaint);
     complaint = undefined;
     join('carol');
-    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
+    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : `answers: ${answers().join()}`));
   });
 
   it('opens a room for commands that may make it, and for others when it is its own', async () => {
