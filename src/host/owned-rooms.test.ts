@@ -83,7 +83,9 @@ describe('a room host in a cluster', () => {
     const { join, answers, calls, received } = createHost(owned);
     join('alice');
     join('bob');
-    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
+    await until(() =>
+      answers().filter((kind) => kind === 'accepted').length === 2 ? '' : `answers: ${answers().join()}`,
+    );
     assert.deepEqual(calls, ['find lobby']);
     assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
   });
@@ -129,15 +131,15 @@ describe('a room host in a cluster', () => {
     await host.moveRooms();
     assert.equal(answers().at(-1), 'roomLost');
     join('bob');
-    await until(() => (answers().at(-1) === 'notHere' ? '' : answers().join()));
+    await until(() => (answers().at(-1) === 'notHere' ? '' : `answers: ${answers().join()}`));
   });
 
   it('makes no room that the store does not know: only masters place, under the limits', async () => {
     const { join, command, answers, received, host } = createHost(() => ({ kind: 'missing' }));
     join('alice');
-    await until(() => (answers().includes('notHere') ? '' : answers().join()));
+    await until(() => (answers().includes('notHere') ? '' : `answers: ${answers().join()}`));
     command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
-    await until(() => (answers().includes('commandResult') ? '' : answers().join()));
+    await until(() => (answers().includes('commandResult') ? '' : `answers: ${answers().join()}`));
     const { message } = received.at(-1) ?? {};
     assert.ok(message?.kind === 'commandResult' && !message.result.ok && message.result.code === 'unavailable');
     assert.equal(host.stats().rooms, 0);
@@ -161,7 +163,9 @@ describe('a room host in a cluster', () => {
     assert.equal(refusal.body, complaint);
     complaint = undefined;
     join('carol');
-    await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : `answers: ${answers().join()}`));
+    await until(() =>
+      answers().filter((kind) => kind === 'accepted').length === 2 ? '' : `answers: ${answers().join()}`,
+    );
   });
 
   it('opens a room for commands that may make it, and for others when it is its own', async () => {
@@ -237,7 +241,9 @@ describe('a room host in a cluster', () => {
     assert.equal(lost?.kind === 'roomLost' && lost.nodeId, 'ND_next');
     assert.equal(result?.kind === 'commandResult' && !result.result.ok && result.result.meta?.['reason'], 'not-here');
     say('after');
-    await until(() => (answers().filter((kind) => kind === 'returned').length === 2 ? '' : answers().join()));
+    await until(() =>
+      answers().filter((kind) => kind === 'returned').length === 2 ? '' : `answers: ${answers().join()}`,
+    );
   });
 
   it('lets go of a room when somebody knows of a later host', async () => {
