@@ -19,7 +19,7 @@ export type ClusterLegsOptions = {
   limits: NodeLimits;
   region: string;
   zone: string;
-  /** 0 = no limit. */
+  /** Participants of one room that a node takes while others have room to spare; 0 = any number. */
   maxLegsPerNode: number;
   /** Participants of one room that a media worker takes while others have room to spare. */
   maxViewersPerWorker: number;
@@ -53,22 +53,26 @@ export class ClusterLegs implements LegPlacer {
     return place.kind === 'none' ? noNodeFits('participant', place.rejections).message : undefined;
   }
 
-  /** Workers that send one track to many are left alone as long as there are others. */
+  /**
+   * Nodes that have their share of the room, and then workers that send one track to many, are left alone as long as there
+   * are others. When nodes were lost, those that are left take more than their share: nobody stays outside for that.
+   */
   #place(request: LegPlaceRequest): LegPlace {
     const { maxLegsPerNode, maxViewersPerWorker, nodes } = this.#options;
     const workers = new Map(nodes.mediaNodes().map(({ nodeId, load }) => [nodeId, load.workers.length]));
     const full = nodesWith(request.room, () => (maxLegsPerNode === 0 ? Infinity : maxLegsPerNode));
     const crowded = nodesWith(request.room, (nodeId) => Math.max(1, workers.get(nodeId) ?? 1) * maxViewersPerWorker);
-    const spread = crowded.length === 0 ? undefined : this.#select(request, [...full, ...crowded]);
-    const selection = spread?.kind === 'selected' ? spread : this.#select(request, full);
+    const spared = [[...full, ...crowded], full].filter((nodeIds) => nodeIds.length > 0);
+    let selection = this.#select(request, spared.shift() ?? []);
+    for (const nodeIds of [...spared, []]) {
+      if (selection.kind !== 'selected') {
+        selection = this.#select(request, nodeIds);
+      }
+    }
     if (selection.kind === 'selected') {
       return { kind: 'selected', nodeId: selection.home.nodeId };
     }
-    const rejections = selection.rejections.map((rejection) =>
-      full.includes(rejection.nodeId)
-        ? { ...rejection, reason: 'at-limit' as const, detail: `${maxLegsPerNode} participants of the room` }
-        : rejection,
-    );
+    const { rejections } = selection;
     // Whatever the list of nodes says of this one while the store is away or the node is to end: it is there.
     const { nodeId } = this.#options;
     const isAtLimit = rejections.some((rejection) => rejection.nodeId === nodeId && limitReasons.has(rejection.reason));

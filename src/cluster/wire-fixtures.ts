@@ -94,6 +94,7 @@ const wanted: WantedLeg = {
       quality: 2,
       maxFps: 29.97,
       priority: 0,
+      generation: 1,
     },
   ],
 };

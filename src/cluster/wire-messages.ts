@@ -141,6 +141,7 @@ const wantedSubscription = shape<WantedSubscription>({
   quality: number,
   maxFps: number,
   priority: number,
+  generation: optional(number),
 });
 
 const wantedLeg = shape<WantedLeg>({

@@ -103,7 +103,7 @@ const room = z.strictObject({
   max_legs_per_node: uint32
     .default(0)
     .describe(
-      'In a cluster: participants of one room on one media node; further ones go to the next node, and get 503 when all have as many. 0 = no limit.',
+      'In a cluster: participants of one room that a media node takes before further ones go to the next node. When all have as many, they share the rest. 0 = any number.',
     ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
   enable_full_room_in_webhooks: z

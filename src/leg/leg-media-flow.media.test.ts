@@ -237,6 +237,22 @@ describe('media and data through legs', () => {
     await b.subscriber.peer.watch(b.ssrcOf(second.trackSid), { contiguousMs: 200 });
   });
 
+  it('gives a client that let go and took the track again at once a new section, as its engine expects', async () => {
+    const [a, b] = await pair();
+    const [sound] = await a.publish([a.publisher.addAudio({})]);
+    assert.ok(sound !== undefined);
+    b.subscribe([subscriptionTo(sound, a.leg)]);
+    await b.bound();
+    const first = b.subscriber.tracks.get(sound.trackSid);
+    b.subscribe([]);
+    b.subscribe([{ ...subscriptionTo(sound, a.leg), generation: 1 }]);
+    await b.wait(() => {
+      const now = b.subscriber.tracks.get(sound.trackSid);
+      return now !== undefined && now.mid !== first?.mid ? '' : `still in section ${now?.mid}`;
+    });
+    await b.subscriber.peer.watch(b.ssrcOf(sound.trackSid), { contiguousMs: 200 });
+  });
+
   it('tells the host when a connection of the client went away', async () => {
     const [a] = await pair();
     await a.subscriber.peer.close();

@@ -58,6 +58,11 @@ export type WantedSubscription = {
   maxFps: number;
   /** 0 = default; larger is served first when bandwidth is short. */
   priority: number;
+  /**
+   * How often the subscriber has let go of the track; absent = never. A client that let go has forgotten its section, so
+   * a higher number needs a new one, also when nobody had time to end the old one.
+   */
+  generation?: number;
 };
 
 /** Everything that the host wants of a leg. A newer version replaces an older one whole. */

@@ -15,7 +15,14 @@ import { Track, type KeptTrack } from './track.ts';
 
 const format = { version: 1, least: 1 } as const;
 
-type KeptWish = { trackSid: TrackSid; wish?: boolean; settings?: TrackSettings; toldAllowed: boolean };
+type KeptWish = {
+  trackSid: TrackSid;
+  wish?: boolean;
+  settings?: TrackSettings;
+  toldAllowed: boolean;
+  /** Absent: 0. */
+  generation?: number;
+};
 
 type Keepsake = {
   version: number;
@@ -131,8 +138,8 @@ function restoreTrack(kept: Keepsake['tracks'][number]): KeptTrack {
 
 /** Only what differs from that of a subscriber who said nothing. */
 function keepWishes(participant: Participant): KeptWish[] {
-  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed }]) =>
-    wish === undefined && settings === undefined && toldAllowed
+  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed, generation }]) =>
+    wish === undefined && settings === undefined && toldAllowed && generation === 0
       ? []
       : [
           {
@@ -140,6 +147,7 @@ function keepWishes(participant: Participant): KeptWish[] {
             toldAllowed,
             ...(wish === undefined ? {} : { wish }),
             ...(settings === undefined ? {} : { settings }),
+            ...(generation === 0 ? {} : { generation }),
           },
         ],
   );

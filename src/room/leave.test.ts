@@ -8,6 +8,7 @@ import {
   SyncState,
   TrackInfo,
   TrackPublishedResponse,
+  UpdateParticipantRequest,
 } from '@livekit/protocol';
 import { TestRoom } from './room-test-kit.ts';
 
@@ -180,6 +181,29 @@ describe('failure of a leg', () => {
       assert.equal(room.room.snapshot().participants.length, 0);
     });
   }
+
+  it('describes those whom it made join anew as before, and those who left by themselves by their tokens', () => {
+    const room = new TestRoom();
+    const next = (end: (session: ReturnType<TestRoom['enter']>) => void): string[] => {
+      const bob = room.enter('bob', { metadata: 'of the token' });
+      const change = { room: 'lobby', identity: 'bob', metadata: 'described', attributes: { seat: '12' } };
+      room.command('UpdateParticipant', new UpdateParticipantRequest(change));
+      end(bob);
+      const again = room.enter('bob', { metadata: 'of the token' });
+      const participant = room.receivedOf(again, 'join')[0]?.participant;
+      room.signal(again, { case: 'leave', value: new LeaveRequest() });
+      return [participant?.metadata ?? '', participant?.attributes['seat'] ?? ''];
+    };
+    const lost = { kind: 'failed', failure: 'worker-died', detail: '' } as const;
+    assert.deepEqual(
+      next((bob) => room.leg({ ...lost, leg: bob.sid })),
+      ['described', '12'],
+    );
+    assert.deepEqual(
+      next((bob) => room.signal(bob, { case: 'leave', value: new LeaveRequest() })),
+      ['of the token', ''],
+    );
+  });
 
   it('makes everybody join anew when the node of the legs is lost', () => {
     const room = new TestRoom();

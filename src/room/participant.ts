@@ -19,6 +19,8 @@ import type { Track } from './track.ts';
 export type Subscription = {
   /** What the client (or the API) asked for; undefined = whatever `auto_subscribe` says. */
   wish: boolean | undefined;
+  /** How often the client let go of the track while it was to be delivered. */
+  generation: number;
   settings: TrackSettings | undefined;
   /** What the client believes about the publisher's permission. */
   toldAllowed: boolean;

@@ -101,9 +101,10 @@ function adopt(room: RoomState, { leg, keepsake, wanted }: RestatedLeg): Partici
 
 /** Also of tracks whose publisher is still to come. */
 function restoreWishes(room: RoomState, { participant, wishes, unknownWishes }: Kept): void {
-  for (const { trackSid, wish, settings, toldAllowed } of wishes) {
+  for (const { trackSid, wish, settings, toldAllowed, generation = 0 } of wishes) {
     participant.subscriptions.set(trackSid, {
       wish,
+      generation,
       settings,
       toldAllowed,
       wanted: undefined,

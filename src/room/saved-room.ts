@@ -8,6 +8,7 @@ import type { VideoGrants } from '../protocol/session-messages.ts';
 import type { RoomPart } from './events.ts';
 import { Participant } from './participant.ts';
 import type { RoomState } from './room-state.ts';
+import { timing } from './settings.ts';
 import { participantLeft } from './updates.ts';
 import { participantWebhook } from './webhooks.ts';
 
@@ -102,6 +103,13 @@ export function decodeSavedRoom(parts: ReadonlyMap<string, Uint8Array>): SavedRo
       typeof room.sifTrailer === 'string' ? Uint8Array.from(Buffer.from(room.sifTrailer, 'base64')) : undefined,
     participants,
   };
+}
+
+/** Somebody is told to join anew, which is no wish of his: his next session begins as this one was described. */
+export function keepDescription(room: RoomState, participant: Participant): void {
+  const { identity, name, metadata, attributes, grants } = participant;
+  room.savedParticipants.set(identity, { identity, name, metadata, attributes, grants });
+  room.timers.set('restored', room.nowMs + timing.restoredMs);
 }
 
 /** The session of somebody who was in the room when its host was lost begins as the last one was described. */

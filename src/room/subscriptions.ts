@@ -25,6 +25,7 @@ export function wishTracks(
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
       const subscription = subscriptionTo(subscriber, track);
+      subscription.generation += !subscribe && subscription.wanted !== undefined ? 1 : 0;
       subscription.wish = subscribe;
       // A new wish is a new chance for a codec that the client refused.
       subscription.refusedProducerId = undefined;
@@ -147,6 +148,7 @@ export function subscriptionTo(subscriber: Participant, track: Track): Subscript
   if (subscription === undefined) {
     subscription = {
       wish: undefined,
+      generation: 0,
       settings: undefined,
       toldAllowed: true,
       wanted: undefined,
@@ -284,6 +286,7 @@ function toWantedSubscription(
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
     priority: settings?.priority ?? 0,
+    ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
   const isSame =
@@ -292,7 +295,8 @@ function toWantedSubscription(
     old.paused === next.paused &&
     old.quality === next.quality &&
     old.maxFps === next.maxFps &&
-    old.priority === next.priority;
+    old.priority === next.priority &&
+    old.generation === next.generation;
   return isSame ? old : next;
 }
 

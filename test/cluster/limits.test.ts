@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { TestCluster } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
+import { until } from '../kit/until.ts';
 import { joinToken } from '../kit/tokens.ts';
 
 describe('a cluster at its limits', () => {
@@ -10,7 +11,7 @@ describe('a cluster at its limits', () => {
   let endpoint: LightEndpoint;
 
   before(async () => {
-    cluster = await TestCluster.start({ masters: 1, media: 2, config: { room: { max_legs_per_node: 1 } } });
+    cluster = await TestCluster.start({ masters: 1, media: 2, config: { node_limit: { participants: 1 } } });
     endpoint = await LightEndpoint.start();
   });
   after(async () => {
@@ -26,12 +27,15 @@ describe('a cluster at its limits', () => {
     const bob = await join('bob');
     await assert.rejects(join('carol'), (error: Error & { status?: number; body?: string }) => {
       assert.equal(error.status, 503);
-      assert.match(error.body ?? '', /no media node can take another participant: .*1 participants of the room/);
+      assert.match(error.body ?? '', /no media node can take another participant: .*participants 1 of 1/);
       return true;
     });
     await bob.leave();
-    await alice.waitFor(() => !alice.participants.has('bob'), 'the end of bob');
-    const carol = await join('carol');
-    await Promise.all([alice.leave(), carol.leave()]);
+    let carol: LightClient | undefined;
+    await until(async () => {
+      carol = await join('carol').catch(() => undefined);
+      return carol === undefined ? 'no node takes carol' : '';
+    });
+    await Promise.all([alice.leave(), carol?.leave()]);
   });
 });
