@@ -190,7 +190,7 @@ describe('failure of a leg', () => {
       room.command('UpdateParticipant', new UpdateParticipantRequest(change));
       end(bob);
       const again = room.enter('bob', { metadata: 'of the token' });
-      const participant = room.receivedOf(again, 'join')[0]?.participant;
+      const { participant } = again.join;
       room.signal(again, { case: 'leave', value: new LeaveRequest() });
       return [participant?.metadata ?? '', participant?.attributes['seat'] ?? ''];
     };
