@@ -178,6 +178,7 @@ describe('ClusterDrains', () => {
     model.rooms.get('a')!.move = { kind: 'staying', failures: 1, retryInMs: 0 };
     await state(leader, one, 'DRAINED');
     assert.equal(model.legsOn(one.nodeId).length, 0);
+    assert.deepEqual(moved, [`a ${two.nodeId}`]);
     const report = await leader.admin.get(one.nodeId);
     assert.deepEqual([report.owner, report.reason, report.drain], ['ana', 'update', null]);
   });

@@ -30,7 +30,7 @@ export type ClusterDrainsOptions = {
   opinions: Pick<MasterOpinions, 'of'>;
   limits: NodeLimits;
   region: string;
-  /** A room without clients was given to this node, which does not know yet. */
+  /** A room was given to this node, which may not know yet. */
   moved: (roomName: string, nodeId: NodeId) => void;
   log: Logger;
   pacing?: DrainPacing;
@@ -75,6 +75,7 @@ export class ClusterDrains {
         observer: this.#observer,
         unopened: new UnopenedRooms({ store, placement, moved, log }),
         placement,
+        moved,
         placed: (target, estimate) => this.#placements.add(target, estimate),
         leaderEpoch: () => this.#lease.epoch,
         log,

@@ -35,6 +35,8 @@ export type DrainTools = {
   placement: () => Omit<HostRequest, 'key'>;
   /** Work that is on its way to a node, until the node reports it. */
   placed: (target: NodeId, estimate: WorkEstimate) => void;
+  /** The room is another node's now, which may have no client that tells it so. */
+  moved: (roomName: string, target: NodeId) => void;
   /** The fencing token; undefined when this node leads no more. */
   leaderEpoch: () => number | undefined;
   log: Logger;
@@ -51,6 +53,8 @@ export class NodeDrain {
   readonly #tools: DrainTools;
   readonly #end = new AbortController();
   #sleep = new AbortController();
+  /** Hosts that are on their way, as far as this leader has sent them. */
+  readonly #hostMoves = new Map<string, NodeId>();
   #sinceMs: number | undefined;
   #lastBatchMs: number | undefined;
   #toldAtMs = -Infinity;
@@ -116,6 +120,7 @@ export class NodeDrain {
     if (drain !== undefined) {
       await unopened.settle(this.#nodeId, seen.unopened);
     }
+    this.#noteMoved(seen);
     const plan = this.#plan(seen, drain);
     await this.#perform(plan, { seen, record, epoch });
     if (drain === undefined && !isUnderWay(seen)) {
@@ -142,6 +147,16 @@ export class NodeDrain {
     });
   }
 
+  #noteMoved(seen: GatheredDrain): void {
+    const here = new Set(seen.rooms.flatMap((room) => (room.hostNodeId === this.#nodeId ? [room.roomName] : [])));
+    for (const [roomName, target] of this.#hostMoves) {
+      if (!here.has(roomName)) {
+        this.#hostMoves.delete(roomName);
+        this.#tools.moved(roomName, target);
+      }
+    }
+  }
+
   async #perform(plan: DrainPlan, at: { seen: GatheredDrain; record: NodeStateRecord; epoch: number }): Promise<void> {
     for (const action of plan.actions) {
       if ('roomName' in action) {
@@ -164,6 +179,7 @@ export class NodeDrain {
     log.debug({ nodeId: this.#nodeId, ...action }, 'step of a drain');
     observer.send(hostId, action, epoch);
     if (action.kind === 'moveHost') {
+      this.#hostMoves.set(action.roomName, action.target);
       placed(action.target, roomEstimate);
     } else if (action.kind === 'prepareLeg') {
       placed(action.target, legEstimate);

@@ -122,7 +122,10 @@ describe('a media node that is taken out of service', () => {
   it('by migrate, on the command line, is empty while its rooms go on elsewhere', async (t) => {
     const node = media(0);
     const rooms = Array.from({ length: 7 }, (_, index) => `moves-${index}`);
-    const calls = await roomsOn(node, () => Promise.all(rooms.map(startCall)));
+    const calls = await roomsOn(node, async () => {
+      await service().createRoom({ name: 'deserted', emptyTimeout: 60 });
+      return Promise.all(rooms.map(startCall));
+    });
     for (const room of rooms) assert.equal(cluster.hostOf(room), node);
 
     const startedAtMs = performance.now();
@@ -159,6 +162,8 @@ describe('a media node that is taken out of service', () => {
       await endCall(room, [publisher, listener]);
     }
     await endCall('late', late);
+    await until(() => (cluster.hostOf('deserted') === node ? 'nobody else has opened the room' : ''));
+    await service().deleteRoom('deserted');
 
     const again = await plenum('node', 'undrain', node.nodeId);
     assert.equal(again.code, 1);
