@@ -36,8 +36,8 @@ export type CapacityMemory = {
   /** Machines that the provider accepted and does not list. */
   unlisted: { count: number; sinceMs: number };
   deletes: readonly { instanceId: string; triedMs: number; firstMs: number }[];
-  /** A release whose nodes do not come up; nothing is replaced by it any more. */
-  brokenRelease: string;
+  /** A version whose nodes do not come up; nothing is replaced by it any more. */
+  brokenVersion: string;
 };
 
 export function freshMemory(nowMs: number): CapacityMemory {
@@ -47,7 +47,7 @@ export function freshMemory(nowMs: number): CapacityMemory {
     failures: { count: 0, seen: [], lastMs: 0, addNotBeforeMs: 0 },
     unlisted: { count: 0, sinceMs: nowMs },
     deletes: [],
-    brokenRelease: '',
+    brokenVersion: '',
   };
 }
 

@@ -13,7 +13,7 @@ export const goals: CapacityGoals = {
   drainDeadlineMs: 600_000,
   maxDrains: 2,
   scaleInAfterMs: 300_000,
-  release: '',
+  version: '',
 };
 
 export function load(changes: Partial<NodeLoad> = {}): NodeLoad {
@@ -44,6 +44,7 @@ export function mediaNode(name: string, changes: Partial<MediaNode> = {}): Media
     silentMs: 100,
     isReached: false,
     ownState: changes.lifecycle?.state ?? 'SERVING',
+    version: 'one',
     lifecycle: undefined,
     load: load(),
     ...changes,
@@ -58,7 +59,6 @@ export function instance(name: string, changes: Partial<Instance> = {}): Instanc
     state: 'running',
     ageMs: 3_600_000,
     isProtected: true,
-    release: '',
     ...changes,
   };
 }

@@ -103,6 +103,9 @@ function phaseOfStates(states: ReadonlySet<NodeState>): Phase {
   if (states.has('GONE')) {
     return 'gone';
   }
+  if (states.has('DELETING')) {
+    return 'leaving';
+  }
   if (states.has('DRAINING')) {
     return 'draining';
   }

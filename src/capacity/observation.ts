@@ -16,8 +16,6 @@ export type Instance = {
   ageMs: number;
   /** The provider does not choose it when somebody else shrinks the set. */
   isProtected: boolean;
-  /** Of the program that it was made with; empty when the provider does not know. */
-  release: string;
 };
 
 /** A media node as the registry and its lifecycle record describe it. */
@@ -34,6 +32,8 @@ export type MediaNode = {
   isReached: boolean;
   /** What the node says about itself, which is what it admits work by. */
   ownState: NodeState;
+  /** Of the program that it runs. */
+  version: string;
   /** What was decided about it; undefined when nobody ever did. */
   lifecycle: NodeLifecycle | undefined;
   load: NodeLoad;
@@ -67,8 +67,8 @@ export type CapacityGoals = {
   maxDrains: number;
   /** Fewer nodes must have been enough for so long before one is taken away. */
   scaleInAfterMs: number;
-  /** What nodes are to run; those that were made with another release are replaced. Empty = whatever they run. */
-  release: string;
+  /** Of the program that nodes are to run; those that run another one are replaced. Empty = whatever they run. */
+  version: string;
 };
 
 export type CapacityTimings = {

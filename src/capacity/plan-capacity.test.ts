@@ -294,24 +294,30 @@ describe('lost nodes', () => {
   });
 });
 
-describe('another release', () => {
-  const old = (cpu = 0.2): Machine => ({ ...busy(cpu), instance: { release: 'one' } });
-  const fresh = (cpu = 0.2): Machine => ({ ...busy(cpu), instance: { release: 'two' } });
-  const release = { release: 'two', min: 2 };
+describe('another version', () => {
+  const running = (version: string): Machine => ({
+    node: { version, load: load({ cpu: 0.2, rooms: 1, participants: 4 }) },
+  });
+  const [old, fresh] = [running('one'), running('two')];
+  const wanted = { version: 'two', min: 2 };
 
   it('replaces nodes one by one, with one node more meanwhile', () => {
-    assert.deepEqual(said(plan(seen({ a: old(), b: old() }), release)), ['add 1']);
-    assert.deepEqual(said(plan(seen({ a: old(), b: old(), c: fresh() }), release)), ['drain a']);
-    const draining: Machine = { ...old(), node: { lifecycle: lifecycle('DRAINING') } };
-    assert.deepEqual(said(plan(seen({ a: draining, b: old(), c: fresh() }), release)), ['add 1']);
-    assert.deepEqual(said(plan(seen({ b: fresh(), c: fresh() }), release)), []);
+    assert.deepEqual(said(plan(seen({ a: old, b: old }), wanted)), ['add 1']);
+    assert.deepEqual(said(plan(seen({ a: old, b: old, c: fresh }), wanted)), ['drain a']);
+    const draining: Machine = { node: { ...old.node, lifecycle: lifecycle('DRAINING') } };
+    assert.deepEqual(said(plan(seen({ a: draining, b: old, c: fresh }), wanted)), ['add 1']);
+    assert.deepEqual(said(plan(seen({ b: fresh, c: fresh }), wanted)), []);
   });
 
-  it('stops when a node of the new release does not come up, and says so', () => {
-    const dead: Machine = { instance: { release: 'two', ageMs: 16 * 60_000 } };
-    const { actions, status } = plan(seen({ a: old(), b: old(), c: dead }), release);
+  it('does so at the maximum too', () => {
+    assert.deepEqual(said(plan(seen({ a: old, b: old }), { ...wanted, max: 2 })), ['add 1']);
+  });
+
+  it('stops when a node of the new version does not come up, and says so', () => {
+    const dead: Machine = { instance: { ageMs: 16 * 60_000 } };
+    const { actions, status } = plan(seen({ a: old, b: old, c: dead }), wanted);
     assert.ok(actions.every(({ kind }) => kind !== 'drain' && kind !== 'add'));
-    assert.match(status.warnings.join(), /release two do not come up/);
+    assert.match(status.warnings.join(), /version two do not come up/);
   });
 });
 
@@ -321,6 +327,13 @@ describe('machines that people make', () => {
     assert.deepEqual(said(plan({ machines: undefined, nodes })), []);
     const silent = mediaNode('c', { isLive: false, silentMs: 60_000, lifecycle: lifecycle('SERVING') });
     assert.deepEqual(said(plan({ machines: undefined, nodes: [silent] })), ['lost ND_c']);
+  });
+
+  it('carry calls beside the set, and are not emptied', () => {
+    const quiet = { load: load({ cpu: 0.01, rooms: 1, participants: 1 }) };
+    const observation = seen({ a: busy(0.1), b: busy(0.1) });
+    const nodes = [...observation.nodes, mediaNode('elsewhere', quiet)];
+    assert.deepEqual(said(plan({ ...observation, nodes }, { min: 2 })), ['drain a']);
   });
 
   it('are adopted when somebody adds them to the set', () => {

@@ -9,13 +9,7 @@
  */
 import { demandOf, type Demand } from './demand.ts';
 import { joinMachines, workOn, type Machine, type Phase } from './machines.ts';
-import {
-  defaultCapacityTimings,
-  type CapacityGoals,
-  type CapacityTimings,
-  type Instance,
-  type Observation,
-} from './observation.ts';
+import { defaultCapacityTimings, type CapacityGoals, type CapacityTimings, type Observation } from './observation.ts';
 import { capacityOwner, seenNodes, type CapacityAction, type CapacityMemory } from './capacity-actions.ts';
 import { settleMachines } from './settle-machines.ts';
 import { drainable, pickVictims } from './victims.ts';
@@ -24,7 +18,7 @@ export type CapacityStatus = {
   demand: Demand;
   /** Nodes by what they are doing. */
   phases: Partial<Record<Phase, number>>;
-  machines: { machineId: string; instanceId: string; zone: string; phase: Phase; work: number; release: string }[];
+  machines: { machineId: string; instanceId: string; zone: string; phase: Phase; work: number; version: string }[];
   /** What an operator should know and nobody can decide for them. */
   warnings: string[];
 };
@@ -78,16 +72,16 @@ function remember(
   const kept = memory.demands.filter((entry) => (slot - entry.slot) * slotMs <= goals.scaleInAfterMs + slotMs);
   const highest = Math.max(seen.demand.nodes, kept.find((entry) => entry.slot === slot)?.nodes ?? 0);
   const demands = [...kept.filter((entry) => entry.slot !== slot), { slot, nodes: highest }];
-  // A machine that the provider could not make says nothing about the release.
-  const isBroken = seen.failed.some(
-    ({ instance }) => instance?.state === 'running' && isOutOfDate(instance, goals) === false,
-  );
-  const known = memory.brokenRelease === goals.release ? memory.brokenRelease : '';
+  // A machine that the provider could not make says nothing about the version that it would have run.
+  const isBroken =
+    seen.serving.some((machine) => runsOtherVersion(machine, goals)) &&
+    seen.failed.some(({ instance, nodes }) => instance?.state === 'running' && nodes.length === 0);
+  const known = memory.brokenVersion === goals.version ? memory.brokenVersion : '';
   return {
     ...memory,
     demands,
     failures: rememberFailures(memory.failures, seen, { nowMs, timings }),
-    brokenRelease: isBroken ? goals.release : known,
+    brokenVersion: isBroken ? goals.version : known,
   };
 }
 
@@ -130,7 +124,7 @@ function scale(scaling: Scaling): CapacityAction[] {
     return grow(
       scaling,
       wanted - current,
-      replacing.length > 0 ? 'to replace nodes of another release' : because(demand, goals),
+      replacing.length > 0 ? 'to replace nodes of another version' : because(demand, goals),
     );
   }
   if (coming > 0) {
@@ -138,7 +132,7 @@ function scale(scaling: Scaling): CapacityAction[] {
   }
   const spare = serving.length - demand.nodes;
   if (replacing.length > 0) {
-    return spare > 0 ? shrink(scaling, { candidates: replacing, count: 1, reason: 'it runs another release' }) : [];
+    return spare > 0 ? shrink(scaling, { candidates: replacing, count: 1, reason: 'it runs another version' }) : [];
   }
   const enough = enoughForLong(scaling);
   const surplus = Math.min(spare, serving.length - enough);
@@ -161,7 +155,7 @@ const round = (value: number): number => Math.round(value * 100) / 100;
 function grow({ machines, listed, memory, goals, nowMs }: Scaling, missing: number, reason: string): CapacityAction[] {
   const takenBack = machines
     .filter((machine) => machine.phase === 'draining' && drainable(machine) && isOurDrain(machine))
-    .filter(({ instance }) => instance === undefined || isOutOfDate(instance, goals) !== true)
+    .filter((machine) => !runsOtherVersion(machine, goals))
     .toSorted((one, other) => workOn(other) - workOn(one))
     .slice(0, missing);
   const actions: CapacityAction[] = takenBack.map((machine) => ({
@@ -191,7 +185,9 @@ function shrink(
   { candidates, count, reason }: { candidates: Machine[]; count: number; reason: string },
 ): CapacityAction[] {
   const under = machines.filter(({ phase }) => phase === 'draining').length;
-  const victims = pickVictims(candidates, machines, Math.min(count, goals.maxDrains - under));
+  // A node that somebody runs elsewhere carries calls as well, and is not ours to take away.
+  const ours = candidates.filter(({ instance }) => instance !== undefined);
+  const victims = pickVictims(ours, machines, Math.min(count, goals.maxDrains - under));
   return victims.map((machine) => ({
     kind: 'drain',
     nodes: seenNodes(machine),
@@ -211,14 +207,11 @@ function enoughForLong({ memory, goals, nowMs, machines }: Scaling): number {
 }
 
 function machinesToReplace(serving: Machine[], { goals, memory }: Scaling): Machine[] {
-  return memory.brokenRelease === goals.release
-    ? []
-    : serving.filter(({ instance }) => instance !== undefined && isOutOfDate(instance, goals) === true);
+  return memory.brokenVersion !== '' ? [] : serving.filter((machine) => runsOtherVersion(machine, goals));
 }
 
-/** Undefined when nobody knows. */
-function isOutOfDate(instance: Instance, goals: CapacityGoals): boolean | undefined {
-  return goals.release === '' || instance.release === '' ? undefined : instance.release !== goals.release;
+function runsOtherVersion(machine: Machine, goals: CapacityGoals): boolean {
+  return goals.version !== '' && machine.nodes.some(({ version }) => version !== goals.version);
 }
 
 function statusOf(machines: Machine[], demand: Demand, warnings: string[]): CapacityStatus {
@@ -235,7 +228,7 @@ function statusOf(machines: Machine[], demand: Demand, warnings: string[]): Capa
       zone: machine.zone,
       phase: machine.phase,
       work: workOn(machine),
-      release: machine.instance?.release ?? '',
+      version: machine.nodes[0]?.version ?? '',
     })),
     warnings,
   };

@@ -44,8 +44,8 @@ export function settleMachines(settling: Settling): Settled {
       warnings.push(`${instanceId} does not go away; it costs money and carries no calls`);
     }
   }
-  if (memory.brokenRelease !== '') {
-    warnings.push(`nodes of release ${memory.brokenRelease} do not come up; no more are replaced`);
+  if (memory.brokenVersion !== '') {
+    warnings.push(`nodes of version ${memory.brokenVersion} do not come up; no more are replaced`);
   }
   return { actions, memory: { ...memory, deletes }, warnings };
 }

@@ -128,7 +128,7 @@ export class CapacityController {
     const media = entries.filter(({ record }) => record.roles.includes('media'));
     const nodes = await Promise.all(
       media.map(async ({ record, isLive, beatAgeMs }): Promise<MediaNode> => {
-        const { nodeId, machineId, zone, state, load } = record;
+        const { nodeId, machineId, zone, state, load, version } = record;
         return {
           nodeId,
           machineId,
@@ -137,6 +137,7 @@ export class CapacityController {
           silentMs: beatAgeMs,
           isReached: !isLive && (await reaches(nodeId)),
           ownState: state,
+          version,
           lifecycle: byId.get(nodeId),
           load: { ...load, workers: load.workers ?? [] },
         };
@@ -251,6 +252,7 @@ function withRecordOnly(record: { nodeId: NodeId } & NonNullable<MediaNode['life
     silentMs: Number.MAX_SAFE_INTEGER,
     isReached: false,
     ownState: record.state,
+    version: '',
     lifecycle: record,
     load: { ...load, eventLoopLagMs: 0, workers: [] },
   };

@@ -284,7 +284,6 @@ export class CapacityWorld {
       state: machine.state,
       ageMs: this.#nowMs - machine.madeAtMs,
       isProtected: machine.isProtected,
-      release: '',
     }));
     return { instances, capacity: this.#capacity };
   }
