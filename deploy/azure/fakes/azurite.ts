@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { ServerCertificate } from './server-certificate.ts';
 
+const startMs = 30_000;
+
 export class Azurite {
   readonly #child: ChildProcess;
   readonly #folder: string;
@@ -19,7 +21,7 @@ export class Azurite {
     await writeFile(keyFile, certificate.key);
     await writeFile(certFile, certificate.cert);
     const program = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js');
-    const where = ['--blobHost', host, '--blobPort', '0', '--location', folder, '--inMemoryPersistence'];
+    const where = ['--blobHost', host, '--blobPort', '0', '--inMemoryPersistence'];
     // Without these it asks Application Insights, and refuses versions of the API that are newer than itself.
     const flags = [
       '--disableTelemetry',
@@ -66,11 +68,12 @@ async function portOf(child: ChildProcess): Promise<number> {
   const found = Promise.withResolvers<number>();
   child.stdout?.on('data', (text: string) => {
     output += text;
-    const match = /listening (?:at|on) https:\/\/[^\s]*?:(\d+)/.exec(output);
+    const match = /listens on https:\/\/[^\s]*?:(\d+)/.exec(output);
     if (match !== null) {
       found.resolve(Number(match[1]));
     }
   });
   child.once('exit', () => found.reject(new Error(`Azurite ended: ${output}`)));
-  return found.promise;
+  const late = setTimeout(() => found.reject(new Error(`Azurite does not start: ${output}`)), startMs);
+  return found.promise.finally(() => clearTimeout(late));
 }

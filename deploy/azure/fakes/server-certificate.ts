@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 
 export type ServerCertificate = { key: string; cert: string };
 
@@ -28,4 +29,9 @@ export function makeServerCertificate(addresses: readonly string[] = ['127.0.0.1
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** For this whole process: some clients have no option for it. */
+export function trustCertificate({ cert }: ServerCertificate): void {
+  setDefaultCACertificates([...getCACertificates('default'), cert]);
 }

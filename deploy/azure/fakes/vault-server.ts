@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { JsonServer, type JsonRequest, type JsonResponse } from './json-server.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 
-type Version = { id: string; value: string };
+type Version = { id: string; value: string; madeAt: Date };
 
 export class FakeVaults {
   /** Versions of each secret, oldest first, by `vault/secret`. */
@@ -28,8 +28,8 @@ export class FakeVaults {
     return this.#secrets.get(`${vault}/${name}`)?.map(({ value }) => value) ?? [];
   }
 
-  set(vault: string, name: string, value: string): Version {
-    const version = { id: randomBytes(16).toString('hex'), value };
+  set(vault: string, name: string, value: string, madeAt = new Date()): Version {
+    const version = { id: randomBytes(16).toString('hex'), value, madeAt };
     const key = `${vault}/${name}`;
     this.#secrets.set(key, [...(this.#secrets.get(key) ?? []), version]);
     return version;
@@ -63,7 +63,7 @@ export class FakeVaults {
     }
     if (method === 'PUT') {
       this.writes.push(`${vault}/${name}`);
-      return { status: 200, body: this.#describe(vault, name, this.set(vault, name, (body as Version).value)) };
+      return { status: 200, body: this.#describe(name, this.set(vault, name, (body as Version).value)) };
     }
     const versions = this.#secrets.get(`${vault}/${name}`) ?? [];
     const version = versionId === '' ? versions.at(-1) : versions.find(({ id }) => id === versionId);
@@ -72,10 +72,15 @@ export class FakeVaults {
           status: 404,
           body: { error: { code: 'SecretNotFound', message: `A secret with (name/id) ${name} was not found` } },
         }
-      : { status: 200, body: this.#describe(vault, name, version) };
+      : { status: 200, body: this.#describe(name, version) };
   }
 
-  #describe(vault: string, name: string, { id, value }: Version): unknown {
-    return { value, id: `${this.urlOf(vault)}secrets/${name}/${id}`, attributes: { enabled: true } };
+  #describe(name: string, { id, value, madeAt }: Version): unknown {
+    const seconds = Math.floor(madeAt.getTime() / 1_000);
+    return {
+      value,
+      id: `${this.#server?.url ?? ''}/secrets/${name}/${id}`,
+      attributes: { enabled: true, created: seconds, updated: seconds },
+    };
   }
 }
