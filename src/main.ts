@@ -1,6 +1,8 @@
 /** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { capacityCommand } from './cli/capacity.ts';
+import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
 import { checkRole, roles, type Role } from './config/check-role.ts';
@@ -10,6 +12,7 @@ import type { Config } from './config/options.ts';
 import { configHelp } from './config/reference.ts';
 import { PlenumError } from './lib/errors.ts';
 import { createLog } from './observe/log.ts';
+import { notifyService } from './observe/service-notify.ts';
 import { developmentBanner, developmentDefaults } from './roles/development.ts';
 import type { RoleOptions, RunningRole } from './roles/node-parts.ts';
 
@@ -28,6 +31,8 @@ async function main(): Promise<void> {
     startCommand(),
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
+    new Command('node').description('set up a node').addCommand(nodeInitCommand(process.stdout)),
+    capacityCommand((config) => readConfig({ ...(config === undefined ? {} : { config }) }, {}), process.stdout),
   ]) {
     program.addCommand(command);
   }
@@ -150,6 +155,7 @@ async function serve(config: Config, role: Role, announce?: (server: RunningRole
   const log = createLog(config.logging);
   const server = await startRole(role, { config, log });
   announce?.(server);
+  const endNotices = notifyService(process.env);
   const signal = await firstSignal();
   log.info({ signal }, 'stopping');
   const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
@@ -160,6 +166,7 @@ async function serve(config: Config, role: Role, announce?: (server: RunningRole
     process.exit(exitFailed);
   }
   await server.close();
+  endNotices();
   clearTimeout(abort);
   log.info('stopped');
 }

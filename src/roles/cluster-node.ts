@@ -1,5 +1,4 @@
 /** What every node of a cluster has, whatever its role: the store, the relay, the list of nodes, its own heartbeat. */
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { ClusterNodes } from '../cluster/cluster-nodes.ts';
 import { redisOptions } from '../cluster/redis-config.ts';
@@ -17,6 +16,7 @@ import type { NodeLimits, NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { isWildcard, machineAddresses } from './addresses.ts';
 import { randomSuffix } from './node-parts.ts';
+import { programVersion } from './program-version.ts';
 
 export type ClusterRole = 'master' | 'media';
 
@@ -112,9 +112,4 @@ function announcedRelayAddress({ cluster }: Config): string {
     return cluster.relay_address;
   }
   return isWildcard(bound) ? (machineAddresses()[0] ?? '127.0.0.1') : bound;
-}
-
-function programVersion(): string {
-  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(file) as { version: string }).version;
 }

@@ -22,6 +22,7 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
+import { watchPlatform } from './capacity-parts.ts';
 import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import {
   observeWorkers,
@@ -93,6 +94,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const publicAddress = settings.announcedAddresses[0] ?? '';
   const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress });
   heartbeat.start();
+  await watchPlatform({ config, log, node, stack, load: () => meter.load });
   // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);

@@ -43,3 +43,11 @@ export function recordChanged(nodeId: string, why: string): PlenumError {
     message: `node ${nodeId} has changed meanwhile: ${why}`,
   });
 }
+
+export function nobodyLeads(): PlenumError {
+  return new PlenumError({
+    code: 'unavailable',
+    reason: 'nobody-leads',
+    message: 'no master answers for the capacity of this cluster; is `capacity.provider` set on the masters?',
+  });
+}
