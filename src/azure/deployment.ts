@@ -15,8 +15,8 @@ const common = {
   turn: z.object({ domain: z.string(), hasOwnAddress: z.boolean() }),
   /** Where the metadata service is; left out on a machine of Azure. */
   metadataUrl: z.url().exactOptional(),
-  /** Everything of Azure is a fake on this machine. */
-  isSimulated: z.literal(true).exactOptional(),
+  /** Everything of Azure is a fake on this machine, which all nodes share: cores of each, and how fast time is to pass. */
+  simulated: z.object({ cores: z.number(), speed: z.number().min(1) }).exactOptional(),
 };
 
 const masterSchema = z.object({

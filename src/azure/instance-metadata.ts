@@ -9,7 +9,11 @@ const balancerDocument = z.object({
 });
 
 const instanceDocument = z.object({
-  compute: z.object({ name: z.string(), zone: z.string().default('') }),
+  compute: z.object({
+    name: z.string(),
+    zone: z.string().default(''),
+    osProfile: z.object({ computerName: z.string() }),
+  }),
   network: z.object({
     interface: z.array(
       z.object({ ipv4: z.object({ ipAddress: z.array(z.object({ privateIpAddress: z.string() })) }) }),
@@ -17,7 +21,7 @@ const instanceDocument = z.object({
   }),
 });
 
-export type MachineFacts = { name: string; zone: string; privateAddress: string };
+export type MachineFacts = { name: string; computerName: string; zone: string; privateAddress: string };
 
 export const defaultMetadataUrl = 'http://169.254.169.254';
 
@@ -31,7 +35,7 @@ export class InstanceMetadata {
   async machine(signal: AbortSignal): Promise<MachineFacts> {
     const { compute, network } = await this.#read('instance?api-version=2021-02-01', instanceDocument, signal);
     const privateAddress = network.interface[0]?.ipv4.ipAddress[0]?.privateIpAddress ?? '';
-    return { name: compute.name, zone: compute.zone, privateAddress };
+    return { name: compute.name, computerName: compute.osProfile.computerName, zone: compute.zone, privateAddress };
   }
 
   /** Public addresses of the Standard tier stand only in the document about load balancers. */

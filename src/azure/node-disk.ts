@@ -25,7 +25,7 @@ export class NodeDisk {
   /** @returns false when it was there already, with the same content and rights */
   async write(file: NodeFile): Promise<boolean> {
     const target = this.at(file.path);
-    const content = this.#isShared ? this.#moved(file.content) : file.content;
+    const content = this.#isShared ? movedBelow(this.#root, file.content) : file.content;
     const existing = await readFile(target, 'utf8').catch(() => undefined);
     if (existing !== undefined && (file.once === true || existing === content)) {
       return (await this.#setRights(target, file)) && file.once !== true;
@@ -37,11 +37,6 @@ export class NodeDisk {
     await this.#setRights(fresh, file);
     await rename(fresh, target);
     return true;
-  }
-
-  /** Files name each other. */
-  #moved(content: string): string {
-    return content.replaceAll(/(?<![\w.])\/(?=(?:etc|var\/lib|opt)\/plenum)/g, `${this.#root}/`);
   }
 
   async #setRights(target: string, { mode, owner }: NodeFile): Promise<boolean> {
@@ -74,4 +69,9 @@ async function idsOf(user: string): Promise<{ uid: number; gid: number }> {
     ['-u', '-g'].map(async (flag) => Number((await run('id', [flag, user])).stdout)),
   );
   return { uid: uid ?? 0, gid: gid ?? 0 };
+}
+
+/** The text of a file for a node whose files are below a folder: files name each other. */
+export function movedBelow(root: string, content: string): string {
+  return content.replaceAll(/(?<![\w.])\/(?=(?:etc|var\/lib|opt)\/plenum)/g, `${root}/`);
 }

@@ -1,6 +1,7 @@
 /** The files of a node, as text: configuration, Redis, Sentinel, and what operators look at. Pure. */
 import { stringify } from 'yaml';
-import type { Deployment, MasterDeployment } from './deployment.ts';
+import { configSchema } from '../config/options.ts';
+import type { Deployment, MasterDeployment, MediaDeployment } from './deployment.ts';
 import { secretNames } from './deployment-secrets.ts';
 import { portOf } from './port-table.ts';
 
@@ -8,8 +9,9 @@ export type NodeFacts = {
   privateAddress: string;
   publicAddress: string;
   zone: string;
-  /** What Azure calls the machine. */
+  /** What Azure calls the machine, and what the machine calls itself. */
   machineName: string;
+  computerName: string;
 };
 
 export type NodeSecrets = ReadonlyMap<string, string>;
@@ -60,7 +62,8 @@ export function plenumConfig(deployment: Deployment, facts: NodeFacts, secrets: 
   const password = secret(secrets, secretNames.redisPassword);
   const common = {
     port: portOf('media', 'Health').first,
-    bind_addresses: ['0.0.0.0'],
+    // Loopback for commands on the node itself; nodes of a simulation share it.
+    bind_addresses: [facts.privateAddress, ...(deployment.simulated === undefined ? ['127.0.0.1'] : [])],
     keys: { [secret(secrets, secretNames.apiKey)]: secret(secrets, secretNames.apiSecret) },
     region: location,
     zone: facts.zone,
@@ -75,15 +78,17 @@ export function plenumConfig(deployment: Deployment, facts: NodeFacts, secrets: 
     },
     cluster: {
       name: stack,
+      machine_id: facts.computerName,
       secret: secret(secrets, secretNames.clusterSecret),
       relay_port: portOf('media', 'Relay').first,
       relay_bind_addresses: [facts.privateAddress],
       relay_address: facts.privateAddress,
     },
   };
-  return deployment.role === 'master'
-    ? { ...common, ...masterConfig(deployment, secrets) }
-    : { ...common, ...mediaConfig(deployment, facts) };
+  const own = deployment.role === 'master' ? masterConfig(deployment, secrets) : mediaConfig(deployment, facts);
+  // What this program does not know would keep it from starting.
+  const known = Object.entries(own).filter(([section]) => Object.hasOwn(configSchema.shape, section));
+  return { ...common, ...Object.fromEntries(known) };
 }
 
 function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Record<string, unknown> {
@@ -111,6 +116,7 @@ function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Recor
       target_cpu: capacity.targetCpuPercent / 100,
       drain_policy: capacity.drainPolicy,
       drain_deadline: capacity.drainDeadlineMinutes * 60,
+      ...(deployment.simulated === undefined ? {} : { scale_in_after: 300 / deployment.simulated.speed }),
     },
     azure: {
       subscription_id: deployment.subscriptionId,
@@ -122,7 +128,7 @@ function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Recor
   };
 }
 
-function mediaConfig(deployment: Deployment, facts: NodeFacts): Record<string, unknown> {
+function mediaConfig(deployment: MediaDeployment, facts: NodeFacts): Record<string, unknown> {
   const media = portOf('media', 'MediaUdp');
   const pipes = portOf('media', 'Pipes');
   return {
@@ -134,9 +140,15 @@ function mediaConfig(deployment: Deployment, facts: NodeFacts): Record<string, u
       port_range_end: media.last,
       pipe_port_range_start: pipes.first,
       pipe_port_range_end: pipes.last,
+      ...(deployment.simulated === undefined ? {} : { workers: 1 }),
     },
     turn: turnConfig(deployment),
-    azure: { scheduled_events: true, machine_name: facts.machineName },
+    azure: {
+      scheduled_events: true,
+      machine_name: facts.machineName,
+      ...(deployment.metadataUrl === undefined ? {} : { metadata_url: deployment.metadataUrl }),
+    },
+    ...(deployment.simulated === undefined ? {} : { node_limit: { cores: deployment.simulated.cores } }),
   };
 }
 
@@ -191,6 +203,7 @@ function redisBase({ privateAddress }: NodeFacts, secrets: NodeSecrets): NodeFil
     'min-replicas-max-lag 10',
     'maxmemory-policy noeviction',
     'dir /var/lib/plenum-redis',
+    `replica-announce-ip ${privateAddress}`,
   ];
   return {
     path: paths.redisBase,
@@ -222,6 +235,7 @@ export function sentinelOwn(facts: NodeFacts, master: string, secrets: NodeSecre
     'daemonize no',
     'protected-mode no',
     'dir /var/lib/plenum-sentinel',
+    `sentinel announce-ip ${facts.privateAddress}`,
     `requirepass ${password}`,
     `sentinel sentinel-pass ${password}`,
     `sentinel monitor ${sentinelMaster} ${master} ${portOf('masters', 'Redis').first} ${sentinelQuorum}`,

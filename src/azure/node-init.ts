@@ -86,7 +86,7 @@ class NodeInit {
     const machine = await this.#patiently(() =>
       metadata.machine(AbortSignal.any([signal, AbortSignal.timeout(5_000)])),
     );
-    const common = { zone: machine.zone, machineName: machine.name };
+    const common = { zone: machine.zone, machineName: machine.name, computerName: machine.computerName };
     if (deployment.role === 'master') {
       return { ...common, privateAddress: this.#masterAddress(deployment, machine.privateAddress), publicAddress: '' };
     }
@@ -97,9 +97,9 @@ class NodeInit {
   }
 
   /** Which of the masters this machine is, by what its network cards say. */
-  #masterAddress({ masters, isSimulated }: MasterDeployment, told: string): string {
+  #masterAddress({ masters, simulated }: MasterDeployment, told: string): string {
     const own = Object.values(networkInterfaces()).flatMap((cards) => (cards ?? []).map(({ address }) => address));
-    const found = isSimulated === true ? told : masters.find((address) => own.includes(address));
+    const found = simulated !== undefined ? told : masters.find((address) => own.includes(address));
     if (found === undefined || !masters.includes(found)) {
       throw notAMaster(own, masters);
     }
@@ -125,7 +125,7 @@ class NodeInit {
     return new SecretVault({
       url,
       credential,
-      ...(deployment.isSimulated === true ? { isSimulated: true } : {}),
+      isSimulated: deployment.simulated !== undefined,
       ...(pauseMs === undefined ? {} : { pauseMs }),
     });
   }

@@ -117,5 +117,5 @@ export const maskedUnits: Readonly<Record<Deployment['role'], readonly string[]>
 
 export const neededPackages: Readonly<Record<Deployment['role'], readonly string[]>> = {
   master: ['redis-server'],
-  media: ['coturn'],
+  media: ['coturn', 'libuv1'],
 };

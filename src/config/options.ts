@@ -191,6 +191,10 @@ const cluster = z.strictObject({
     .default('')
     .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
   secret_file: z.string().default('').describe('File that holds the secret, read when `cluster.secret` is empty.'),
+  machine_id: z
+    .string()
+    .default('')
+    .describe('Name of this machine, on which several nodes may run; empty = its host name.'),
   relay_port: port.default(7890).describe('Port of the direct connections between nodes.'),
   relay_bind_addresses: z
     .array(z.string().min(1))
@@ -246,6 +250,11 @@ const redis = z.strictObject({
 const share = z.number().min(0).max(1);
 
 const nodeLimit = z.strictObject({
+  cores: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Cores that the node may count on, for machines that it shares with others; 0 = all of the machine.'),
   cpu: share.default(0.85).describe('Share of all cores, 0 to 1.'),
   worker_cpu: share.default(0.85).describe('Share of the core of a media worker, 0 to 1.'),
   bitrate_bps: z.int().min(0).default(0).describe('Bits per second forwarded in both directions.'),

@@ -9,6 +9,8 @@ export type WorkerSample = { index: number; cpuMs: number; tracks: number };
 export type NodeLoadOptions = {
   workers: () => Promise<WorkerSample[]>;
   counts: () => { rooms: number; participants: number };
+  /** Cores that the node may count on; those of the machine when left out or 0. */
+  cores?: number;
 };
 
 const intervalMs = 1_000;
@@ -29,7 +31,7 @@ export class NodeLoadMeter {
     this.#options = options;
     this.#load = {
       cpu: 0,
-      cores: availableParallelism(),
+      cores: options.cores === undefined || options.cores === 0 ? availableParallelism() : options.cores,
       bitrateBps: 0,
       packetsPerSecond: 0,
       tracks: 0,

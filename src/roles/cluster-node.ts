@@ -68,7 +68,7 @@ export function createHeartbeat({ config, log, role, node, load, publicAddress }
   let state: NodeStateRecord['state'] = 'SERVING';
   const record = (): NodeRecord => ({
     nodeId,
-    machineId: hostname(),
+    machineId: config.cluster.machine_id === '' ? hostname() : config.cluster.machine_id,
     roles: [role],
     version: programVersion(),
     protocol: { ...protocolRange },

@@ -63,6 +63,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
         tracks: producers + consumers,
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
+    cores: config.node_limit.cores,
   });
   const legs = stack.adopt(
     new LegNode({

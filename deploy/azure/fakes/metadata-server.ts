@@ -13,6 +13,7 @@ export type ScheduledEvent = {
 export type MetadataOptions = {
   /** Name of the machine, as events carry it. */
   machineName: string;
+  computerName: string;
   publicAddress: string;
   privateAddress: string;
   tenantId: string;
@@ -106,9 +107,9 @@ export class FakeMetadata {
   }
 
   #instance(): unknown {
-    const { machineName, privateAddress, zone } = this.#options;
+    const { machineName, computerName, privateAddress, zone } = this.#options;
     return {
-      compute: { name: machineName, zone, vmId: machineName, provider: 'Microsoft.Compute' },
+      compute: { name: machineName, zone, vmId: machineName, osProfile: { computerName } },
       // Addresses of the Standard tier are not told here.
       network: { interface: [{ ipv4: { ipAddress: [{ privateIpAddress: privateAddress, publicIpAddress: '' }] } }] },
     };

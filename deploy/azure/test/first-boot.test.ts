@@ -33,6 +33,7 @@ describe('the first boot of a deployment', () => {
     azurite = await Azurite.start(certificate);
     metadata = await FakeMetadata.start({
       machineName: 'calls-VM-MasterNode1',
+      computerName: 'calls-master-1',
       publicAddress: '203.0.113.7',
       privateAddress: '10.0.1.4',
       tenantId: '22222222-2222-4222-8222-222222222222',
