@@ -195,6 +195,8 @@ function redisBase({ privateAddress }: NodeFacts, secrets: NodeSecrets): NodeFil
     'protected-mode yes',
     `requirepass ${password}`,
     `masterauth ${password}`,
+    // All replicas ask within moments of the first boot; waiting for more of them would only delay it.
+    'repl-diskless-sync-delay 0',
     'appendonly yes',
     'appendfsync everysec',
     'save ""',

@@ -2,9 +2,11 @@
  * A whole deployment on this machine: the template expanded, its machines as folders with processes, Azure's services as
  * fakes under the real SDKs, addresses of the virtual network as loopback addresses.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { ManagedIdentityCredential } from '@azure/identity';
 import {
@@ -39,6 +41,7 @@ const subscriptionId = '11111111-1111-4111-8111-111111111111';
 const frontAddress = '127.0.20.1';
 /** Between two machines of the scale set that come up at once. */
 const createMs = 500;
+const probeMs = 500;
 
 /** `10.0.1.4` of the virtual network. */
 function loopback(address: string): string {
@@ -57,6 +60,7 @@ export class Simulation {
   #azurite: Azurite | undefined;
   #compute: FakeCompute | undefined;
   #balancer: LoadBalancer | undefined;
+  readonly #serving = new Set<string>();
   #mediaCount = 0;
 
   /** Resolves when the machines have been started; the cluster is ready some seconds later. */
@@ -101,6 +105,22 @@ export class Simulation {
 
   get healthyMasters(): number {
     return this.masters.filter(({ privateAddress }) => this.#balancer?.isHealthy(privateAddress) === true).length;
+  }
+
+  /** Nodes whose health check answers that they can work. */
+  get servingMedia(): number {
+    return [...this.media.values()].filter(({ privateAddress }) => this.#serving.has(privateAddress)).length;
+  }
+
+  /** Resolves when all masters and the first media nodes answer their health checks. */
+  async ready(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (this.healthyMasters < this.masters.length || this.servingMedia === 0) {
+      if (performance.now() >= deadlineMs) {
+        throw new Error(`the cluster is not ready: ${this.healthyMasters} masters, ${this.servingMedia} media nodes`);
+      }
+      await delay(200);
+    }
   }
 
   /** Everything that a grep over logs, command lines and user data would see. */
@@ -153,6 +173,25 @@ export class Simulation {
       (value) => value.close(),
     );
     await this.#startMasters();
+    this.#watchMedia();
+  }
+
+  #watchMedia(): void {
+    const timer = setInterval(() => void this.#probeMedia(), probeMs);
+    this.#stack.defer(() => clearInterval(timer));
+  }
+
+  async #probeMedia(): Promise<void> {
+    for (const { privateAddress } of this.media.values()) {
+      const answer = await fetch(`http://${privateAddress}:7880/`, { signal: AbortSignal.timeout(probeMs) }).catch(
+        () => undefined,
+      );
+      if (answer?.status === 200) {
+        this.#serving.add(privateAddress);
+      } else {
+        this.#serving.delete(privateAddress);
+      }
+    }
   }
 
   #resource(kind: string): ExpandedResource {
@@ -174,7 +213,6 @@ export class Simulation {
       zone: '',
     };
     const metadata = this.#stack.adopt(await FakeMetadata.start(facts), (value) => value.close());
-    // oxlint-disable-next-line node/no-process-env -- where the SDK reads the address of the metadata service
     process.env['AZURE_POD_IDENTITY_AUTHORITY_HOST'] = metadata.url;
     const service = new BlobServiceClient(
       must(this.#azurite).url,
@@ -214,10 +252,20 @@ export class Simulation {
         zone: textOf(Array.isArray(resource.body['zones']) ? resource.body['zones'][0] : ''),
       });
       this.masters.push(machine);
+      // The others find what the first one has fetched.
+      await this.#released();
+    }
+  }
+
+  async #released(): Promise<void> {
+    const program = path.join(this.#folder, 'releases', this.#options.release.sha256, 'bin/plenum');
+    while (!existsSync(program)) {
+      await delay(100);
     }
   }
 
   async #startMedia({ name, computerName, zone }: FakeMachine): Promise<void> {
+    await this.#released();
     this.#mediaCount += 1;
     const address = loopback(`10.0.0.${10 + this.#mediaCount}`);
     const cloudConfig = cloudConfigOf(this.#resource('virtualMachineScaleSets'));
@@ -246,7 +294,6 @@ export class Simulation {
       'name' | 'computerName' | 'cloudConfig' | 'privateAddress' | 'publicAddress' | 'zone'
     >,
   ): Promise<Machine> {
-    // oxlint-disable-next-line node/no-process-env -- the programs of the machines need the path of this one
     const { PATH = '', HOME = '' } = process.env;
     const ca = path.join(this.#folder, 'ca.pem');
     const compiled = path.join(this.#folder, 'compiled');
