@@ -116,7 +116,9 @@ function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Recor
       target_cpu: capacity.targetCpuPercent / 100,
       drain_policy: capacity.drainPolicy,
       drain_deadline: capacity.drainDeadlineMinutes * 60,
-      ...(deployment.simulated === undefined ? {} : { scale_in_after: 300 / deployment.simulated.speed }),
+      ...(deployment.simulated === undefined
+        ? {}
+        : { scale_out_after: 10, scale_in_after: 300 / deployment.simulated.speed }),
     },
     azure: {
       subscription_id: deployment.subscriptionId,

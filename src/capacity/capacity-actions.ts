@@ -32,6 +32,8 @@ export type CapacityMemory = {
   /** Since when demand is watched, and its highest value in each slot of time since. */
   watchedSinceMs: number;
   demands: readonly { slot: number; nodes: number }[];
+  /** Demand at each of the latest looks. */
+  recent: readonly { atMs: number; nodes: number }[];
   failures: { count: number; seen: readonly string[]; lastMs: number; addNotBeforeMs: number };
   /** Machines that the provider accepted and does not list. */
   unlisted: { count: number; sinceMs: number };
@@ -44,6 +46,7 @@ export function freshMemory(nowMs: number): CapacityMemory {
   return {
     watchedSinceMs: nowMs,
     demands: [],
+    recent: [],
     failures: { count: 0, seen: [], lastMs: 0, addNotBeforeMs: 0 },
     unlisted: { count: 0, sinceMs: nowMs },
     deletes: [],

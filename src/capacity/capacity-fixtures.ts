@@ -12,6 +12,7 @@ export const goals: CapacityGoals = {
   drainPolicy: 'migrate',
   drainDeadlineMs: 600_000,
   maxDrains: 2,
+  scaleOutAfterMs: 0,
   scaleInAfterMs: 300_000,
   version: '',
 };

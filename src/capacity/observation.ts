@@ -65,6 +65,8 @@ export type CapacityGoals = {
   drainDeadlineMs: number | null;
   /** Nodes that are emptied at a time. */
   maxDrains: number;
+  /** More nodes must have been needed for so long before one is added: a burst of a second is no load. */
+  scaleOutAfterMs: number;
   /** Fewer nodes must have been enough for so long before one is taken away. */
   scaleInAfterMs: number;
   /** Of the program that nodes are to run; those that run another one are replaced. Empty = whatever they run. */

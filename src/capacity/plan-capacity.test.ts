@@ -53,6 +53,25 @@ describe('growing', () => {
     assert.deepEqual(said(plan(seen({ a: busy(0.95), b: busy(0.95) }))), ['add 2']);
   });
 
+  it('does not take a burst for load', () => {
+    const calm = seen({ a: busy(0.3) });
+    const loud = seen({ a: busy(0.95) });
+    const slow = { ...goals, scaleOutAfterMs: 15_000 };
+    let memory = longWatched;
+    const looks = [calm, loud, loud, calm, loud, loud, loud, loud].map((observation, index) => {
+      const next = planCapacity({ observation, goals: slow, memory, nowMs: nowMs + index * 5_000 });
+      ({ memory } = next);
+      return said(next).join();
+    });
+    assert.deepEqual(looks, ['', '', '', '', '', '', '', 'add 1']);
+  });
+
+  it('keeps the minimum at once, whatever it has watched', () => {
+    const observation = seen({ a: busy(0.1) });
+    const impatient = plan(observation, { min: 2, scaleOutAfterMs: 15_000 }, freshMemory(nowMs));
+    assert.deepEqual(said(impatient), ['add 1']);
+  });
+
   it('says why', () => {
     const [action] = plan(seen({ a: busy(0.9) })).actions;
     assert.match(action?.kind === 'add' ? action.reason : '', /cpu 0.9 needs 2 nodes at 0.5 each/);

@@ -77,9 +77,14 @@ function remember(
     seen.serving.some((machine) => runsOtherVersion(machine, goals)) &&
     seen.failed.some(({ instance, nodes }) => instance?.state === 'running' && nodes.length === 0);
   const known = memory.brokenVersion === goals.version ? memory.brokenVersion : '';
+  const recent = [
+    ...memory.recent.filter(({ atMs }) => nowMs - atMs <= goals.scaleOutAfterMs),
+    { atMs: nowMs, nodes: seen.demand.nodes },
+  ];
   return {
     ...memory,
     demands,
+    recent,
     failures: rememberFailures(memory.failures, seen, { nowMs, timings }),
     brokenVersion: isBroken ? goals.version : known,
   };
@@ -118,8 +123,8 @@ function scale(scaling: Scaling): CapacityAction[] {
   const serving = machines.filter(({ phase }) => phase === 'serving');
   const replacing = machinesToReplace(serving, scaling);
   // While nodes are replaced there is one more, so that nobody is moved onto full ones.
-  const wanted = demand.nodes + (replacing.length > 0 ? 1 : 0);
   const current = serving.length + coming;
+  const wanted = neededForLong(scaling, current) + (replacing.length > 0 ? 1 : 0);
   if (current < wanted) {
     return grow(
       scaling,
@@ -196,6 +201,13 @@ function shrink(
     deadlineMs: goals.drainPolicy === 'wait' ? null : goals.drainDeadlineMs,
     reason,
   }));
+}
+
+/** The lowest demand of the time that scaling out waits for; what is there, until it was watched for so long. */
+function neededForLong({ memory, goals, nowMs }: Scaling, current: number): number {
+  const isWatched = nowMs - memory.watchedSinceMs >= goals.scaleOutAfterMs;
+  const lowest = Math.min(...memory.recent.map(({ nodes }) => nodes));
+  return Math.max(goals.min, isWatched ? lowest : Math.min(lowest, current));
 }
 
 /** The highest demand of the whole time that scaling in waits for; everything, until it was watched for so long. */

@@ -297,6 +297,9 @@ const capacity = z.strictObject({
     .default(600)
     .describe('With `migrate`: seconds after which clients that could not be moved are told to reconnect; 0 = none.'),
   max_drains: z.int().min(1).max(100).default(2).describe('Media nodes that are emptied at a time.'),
+  scale_out_after: seconds
+    .default(15)
+    .describe('Seconds for which more media nodes must have been needed before one is added.'),
   scale_in_after: seconds
     .default(300)
     .describe('Seconds for which fewer media nodes must have been enough before one is taken away.'),

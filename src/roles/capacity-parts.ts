@@ -56,6 +56,7 @@ function capacityGoals({ capacity }: Config): CapacityGoals {
     drainPolicy: capacity.drain_policy,
     drainDeadlineMs: capacity.drain_deadline === 0 ? null : capacity.drain_deadline * 1_000,
     maxDrains: capacity.max_drains,
+    scaleOutAfterMs: capacity.scale_out_after * 1_000,
     scaleInAfterMs: capacity.scale_in_after * 1_000,
     version: '',
   };

@@ -50,13 +50,13 @@ export class ScaleScenario {
     const { simulation, say, until, timeoutMs } = this.#options;
     await using endpoint = disposable(await LightEndpoint.start());
     const crowd: CrowdOptions = { url: () => simulation.url, key: simulation.keys, endpoint: endpoint.value };
-    const before = new Set(simulation.media.keys());
+    const before = simulation.media.size;
     await this.#growUntil(crowd, until);
     const grown = new Set(simulation.media.keys());
     say(`${grown.size} media nodes carry ${this.#people.length} people; all but those of two rooms leave`);
     await this.#leaveAllBut(2);
     await Promise.all(this.#people.map((person) => person.hearingGapMs()));
-    await this.#wait(() => simulation.media.size <= before.size, 'the set has shrunk again', timeoutMs);
+    await this.#wait(() => simulation.media.size <= before, 'the set has shrunk again', timeoutMs);
     this.#report.deleted = [...grown].filter((name) => !simulation.media.has(name));
     this.#report.nodesAtTheEnd = simulation.media.size;
     for (const person of this.#people) {
