@@ -95,6 +95,6 @@ export class Person {
 async function connect(options: CrowdOptions, room: string, identity: string, speaks: boolean): Promise<LightClient> {
   const { url, key, endpoint } = options;
   const token = await joinToken({ room, identity, key });
-  const publish = speaks ? { audio: true, video: { bitrateBps: 1_000_000 } } : {};
+  const publish = speaks ? { audio: true, video: { bitrateBps: 2_000_000 } } : {};
   return LightClient.join({ url: url(), token, endpoint, publish });
 }

@@ -187,7 +187,8 @@ export class Machine {
   }
 
   #spawn(label: string, command: string[]): ChildProcess {
-    const [program = '', ...args] = this.#options.wrap(command);
+    // Whatever becomes of the simulation, its programs end with it.
+    const [program = '', ...args] = ['setpriv', '--pdeathsig', 'KILL', ...this.#options.wrap(command)];
     const env = { ...this.#options.env, AZURE_POD_IDENTITY_AUTHORITY_HOST: this.metadata.url };
     const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const log = createWriteStream(this.logFile, { flags: 'a' });

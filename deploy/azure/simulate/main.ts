@@ -30,7 +30,7 @@ const small: Record<string, Json> = {
 };
 
 /** So little that a few people are a load. */
-const scenarioCores = 0.1;
+const scenarioCores = 0.2;
 const readyMs = 120_000;
 const scenarioMs = 120_000;
 
@@ -83,9 +83,9 @@ async function main(args: string[]): Promise<number> {
       say,
     });
     try {
-      await simulation.ready(readyMs);
+      await Promise.race([simulation.ready(readyMs), interrupted()]);
       say('the cluster is ready');
-      return isScenario ? await playScale(simulation) : await stay(simulation);
+      return await Promise.race([isScenario ? playScale(simulation) : stay(simulation), interrupted()]);
     } finally {
       await simulation.close();
     }
@@ -95,7 +95,7 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function playScale(simulation: Simulation): Promise<number> {
-  const options = { simulation, say, until: 2, roomsAtMost: 8, timeoutMs: scenarioMs };
+  const options = { simulation, say, until: 2, roomsAtMost: 14, timeoutMs: scenarioMs };
   const report = await new ScaleScenario(options).run();
   say(`at most ${report.nodesAtMost} media nodes, ${report.nodesAtTheEnd} at the end; ${report.people} people`);
   say(`deleted: ${report.deleted.join(', ')}`);
@@ -112,7 +112,12 @@ async function stay(simulation: Simulation): Promise<number> {
   const link = execFileSync(process.execPath, [path.join(ROOT, 'src/main.ts'), ...who], { encoding: 'utf8' });
   say(`join: ${link.trim()}`);
   say('stop with Ctrl-C');
+  return interrupted();
+}
+
+async function interrupted(): Promise<number> {
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  say('stopping');
   return 0;
 }
 
