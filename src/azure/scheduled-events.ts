@@ -15,6 +15,8 @@ const documentSchema = z.object({
       Resources: z.array(z.string()).default([]),
       EventStatus: z.string(),
       NotBefore: z.string().default(''),
+      /** -1 when the platform does not know. */
+      DurationInSeconds: z.number().default(-1),
     }),
   ),
 });
@@ -26,6 +28,8 @@ export type PlatformEvent = {
   remainingMs: number;
   /** The machine, and all that it remembers, is gone afterwards. */
   takesMachine: boolean;
+  /** Calls get over it where they are. */
+  isBearable: boolean;
 };
 
 export type ScheduledEventsOptions = {
@@ -42,8 +46,8 @@ export type ScheduledEventsOptions = {
 const pollMs = 1_000;
 /** The very first question may take minutes to be answered. */
 const answerMs = 120_000;
-/** A pause of seconds that calls survive better than a move. */
-const ignored = new Set(['Freeze']);
+/** A freeze that is shorter than this harms a call less than a move. */
+const bearableFreezeS = 9;
 
 export class ScheduledEvents {
   readonly #options: ScheduledEventsOptions;
@@ -87,6 +91,8 @@ export class ScheduledEvents {
           id: event.EventId,
           type: event.EventType,
           remainingMs: Number.isNaN(notBeforeMs) ? 0 : Math.max(0, notBeforeMs - now()),
+          isBearable:
+            event.EventType === 'Freeze' && event.DurationInSeconds >= 0 && event.DurationInSeconds < bearableFreezeS,
           takesMachine: event.EventType === 'Terminate' || event.EventType === 'Preempt',
         });
       }
@@ -97,7 +103,7 @@ export class ScheduledEvents {
     const { log, onEvent } = this.#options;
     log.warn({ event: event.type, remainingMs: event.remainingMs }, 'the platform is about to act on this machine');
     try {
-      if (!ignored.has(event.type)) {
+      if (!event.isBearable) {
         await onEvent(event);
       }
       await this.#request({ method: 'POST', body: JSON.stringify({ StartRequests: [{ EventId: event.id }] }) });

@@ -8,6 +8,7 @@ export type ScheduledEvent = {
   Resources: string[];
   EventStatus: 'Scheduled' | 'Started';
   NotBefore: string;
+  DurationInSeconds: number;
 };
 
 export type MetadataOptions = {
@@ -56,6 +57,7 @@ export class FakeMetadata {
       Resources: [this.#options.machineName],
       EventStatus: 'Scheduled',
       NotBefore: new Date(Date.now() + 15 * 60_000).toUTCString(),
+      DurationInSeconds: -1,
       ...event,
     };
     this.events.push(scheduled);
