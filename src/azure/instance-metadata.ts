@@ -23,7 +23,7 @@ const instanceDocument = z.object({
 
 export type MachineFacts = { name: string; computerName: string; zone: string; privateAddress: string };
 
-export const defaultMetadataUrl = 'http://169.254.169.254';
+const defaultMetadataUrl = 'http://169.254.169.254';
 
 export class InstanceMetadata {
   readonly #url: string;

@@ -18,9 +18,9 @@ import type { CapacityProvider } from '../../src/scaling/capacity-provider.ts';
 import { changeNode } from '../../src/scaling/change-node.ts';
 import { providerBusy, providerFailed } from '../../src/scaling/errors.ts';
 
-export type Random = () => number;
+type Random = () => number;
 
-export function randomOf(seed: number): Random {
+function randomOf(seed: number): Random {
   let state = (seed * 2_654_435_761 + 1) >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -188,9 +188,9 @@ export class Machine {
 
   #spawn(label: string, command: string[]): ChildProcess {
     // Whatever becomes of the simulation, its programs end with it.
-    const [program = '', ...args] = ['setpriv', '--pdeathsig', 'KILL', ...this.#options.wrap(command)];
+    const args = ['--pdeathsig', 'KILL', ...this.#options.wrap(command)];
     const env = { ...this.#options.env, AZURE_POD_IDENTITY_AUTHORITY_HOST: this.metadata.url };
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn('setpriv', args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const log = createWriteStream(this.logFile, { flags: 'a' });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk: Buffer) => log.write(`${label}: ${chunk.toString()}`));
