@@ -5,6 +5,7 @@ import { capacityCommand } from './cli/capacity.ts';
 import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
+import { upgradeCommand } from './cli/upgrade.ts';
 import { checkRole, roles, type Role } from './config/check-role.ts';
 import { badConfig } from './config/errors.ts';
 import { loadConfig } from './config/load.ts';
@@ -32,7 +33,8 @@ async function main(): Promise<void> {
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
     new Command('node').description('set up a node').addCommand(nodeInitCommand(process.stdout)),
-    capacityCommand((config) => readConfig({ ...(config === undefined ? {} : { config }) }, {}), process.stdout),
+    capacityCommand((config) => readConfig({ config }, {}), process.stdout),
+    upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
   ]) {
     program.addCommand(command);
   }

@@ -12,6 +12,7 @@ import type { Instance, Observation } from '../capacity/observation.ts';
 import type { CapacityProvider } from '../scaling/capacity-provider.ts';
 import { providerBusy, providerFailed } from '../scaling/errors.ts';
 import { isGone, isToBeAskedLater } from './azure-errors.ts';
+import { releaseTags } from './scale-set-release.ts';
 
 export type AzureProviderOptions = {
   client: ComputeManagementClient;
@@ -37,7 +38,8 @@ export class AzureProvider implements CapacityProvider {
       for await (const machine of this.#machines(signal)) {
         instances.push(this.#describe(machine));
       }
-      return { instances, capacity: set.sku?.capacity ?? 0 };
+      const version = set.tags?.[releaseTags.version];
+      return { instances, capacity: set.sku?.capacity ?? 0, ...(version === undefined ? {} : { version }) };
     });
   }
 

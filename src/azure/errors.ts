@@ -49,3 +49,37 @@ export function commandFailed(command: string, cause: unknown): PlenumError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new PlenumError({ code: 'internal', reason: 'command-failed', message: `${command} failed: ${why}`, cause });
 }
+
+export function unreadableModel(what: string): PlenumError {
+  return new PlenumError({
+    code: 'failed_precondition',
+    reason: 'unreadable-model',
+    message: `the scale set's model has no first boot of Plenum in it (${what})`,
+  });
+}
+
+export function upgradeFailed(why: string, cause?: unknown): PlenumError {
+  return new PlenumError({
+    code: 'aborted',
+    reason: 'upgrade-failed',
+    message: `the new release does not run here (${why}); this master runs the old one again`,
+    logLevel: 'error',
+    cause,
+  });
+}
+
+export function upgradeUnderWay(holder: string): PlenumError {
+  return new PlenumError({
+    code: 'failed_precondition',
+    reason: 'upgrade-under-way',
+    message: `another master (${holder}) is being upgraded; one at a time`,
+  });
+}
+
+export function badRelease(problems: readonly string[]): PlenumError {
+  return new PlenumError({
+    code: 'invalid_argument',
+    reason: 'bad-release',
+    message: `The release cannot be used:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
+  });
+}

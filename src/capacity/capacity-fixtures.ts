@@ -14,7 +14,6 @@ export const goals: CapacityGoals = {
   maxDrains: 2,
   scaleOutAfterMs: 0,
   scaleInAfterMs: 300_000,
-  version: '',
 };
 
 export function load(changes: Partial<NodeLoad> = {}): NodeLoad {

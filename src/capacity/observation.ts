@@ -41,7 +41,14 @@ export type MediaNode = {
 
 export type Observation = {
   /** Undefined when machines are not ours to make and delete. */
-  machines: { instances: readonly Instance[]; capacity: number } | undefined;
+  machines:
+    | {
+        instances: readonly Instance[];
+        capacity: number;
+        /** Of the program that new machines run, when the provider knows; nodes of others are replaced. */
+        version?: string;
+      }
+    | undefined;
   nodes: readonly MediaNode[];
 };
 
@@ -69,8 +76,6 @@ export type CapacityGoals = {
   scaleOutAfterMs: number;
   /** Fewer nodes must have been enough for so long before one is taken away. */
   scaleInAfterMs: number;
-  /** Of the program that nodes are to run; those that run another one are replaced. Empty = whatever they run. */
-  version: string;
 };
 
 export type CapacityTimings = {

@@ -318,23 +318,30 @@ describe('another version', () => {
     node: { version, load: load({ cpu: 0.2, rooms: 1, participants: 4 }) },
   });
   const [old, fresh] = [running('one'), running('two')];
-  const wanted = { version: 'two', min: 2 };
+  const wanted = { min: 2 };
+  const seenWith = (machines: Record<string, Machine>): Observation => {
+    const observation = seen(machines);
+    return {
+      ...observation,
+      ...(observation.machines === undefined ? {} : { machines: { ...observation.machines, version: 'two' } }),
+    };
+  };
 
   it('replaces nodes one by one, with one node more meanwhile', () => {
-    assert.deepEqual(said(plan(seen({ a: old, b: old }), wanted)), ['add 1']);
-    assert.deepEqual(said(plan(seen({ a: old, b: old, c: fresh }), wanted)), ['drain a']);
+    assert.deepEqual(said(plan(seenWith({ a: old, b: old }), wanted)), ['add 1']);
+    assert.deepEqual(said(plan(seenWith({ a: old, b: old, c: fresh }), wanted)), ['drain a']);
     const draining: Machine = { node: { ...old.node, lifecycle: lifecycle('DRAINING') } };
-    assert.deepEqual(said(plan(seen({ a: draining, b: old, c: fresh }), wanted)), ['add 1']);
-    assert.deepEqual(said(plan(seen({ b: fresh, c: fresh }), wanted)), []);
+    assert.deepEqual(said(plan(seenWith({ a: draining, b: old, c: fresh }), wanted)), ['add 1']);
+    assert.deepEqual(said(plan(seenWith({ b: fresh, c: fresh }), wanted)), []);
   });
 
   it('does so at the maximum too', () => {
-    assert.deepEqual(said(plan(seen({ a: old, b: old }), { ...wanted, max: 2 })), ['add 1']);
+    assert.deepEqual(said(plan(seenWith({ a: old, b: old }), { ...wanted, max: 2 })), ['add 1']);
   });
 
   it('stops when a node of the new version does not come up, and says so', () => {
     const dead: Machine = { instance: { ageMs: 16 * 60_000 } };
-    const { actions, status } = plan(seen({ a: old, b: old, c: dead }), wanted);
+    const { actions, status } = plan(seenWith({ a: old, b: old, c: dead }), wanted);
     assert.ok(actions.every(({ kind }) => kind !== 'drain' && kind !== 'add'));
     assert.match(status.warnings.join(), /version two do not come up/);
   });

@@ -52,7 +52,8 @@ export function planCapacity(input: CapacityInput): CapacityPlan {
   if (observation.machines === undefined) {
     return { actions: settled.actions.filter(({ kind }) => kind !== 'delete'), memory: settled.memory, status };
   }
-  const scaling = scale({ machines, coming, listed: listed + expected, demand, memory, goals, nowMs });
+  const { version = '' } = observation.machines;
+  const scaling = scale({ machines, coming, listed: listed + expected, demand, memory, goals, nowMs, version });
   return { actions: [...settled.actions, ...scaling], memory: settled.memory, status };
 }
 
@@ -65,18 +66,19 @@ function rememberUnlisted({ observation, memory, nowMs }: CapacityInput, listed:
 type Seen = { demand: Demand; failed: Machine[]; serving: Machine[] };
 
 function remember(
-  { memory, goals, nowMs, timings = defaultCapacityTimings }: CapacityInput,
+  { memory, goals, nowMs, observation, timings = defaultCapacityTimings }: CapacityInput,
   seen: Seen,
 ): CapacityMemory {
+  const version = observation.machines?.version ?? '';
   const slot = Math.floor(nowMs / slotMs);
   const kept = memory.demands.filter((entry) => (slot - entry.slot) * slotMs <= goals.scaleInAfterMs + slotMs);
   const highest = Math.max(seen.demand.nodes, kept.find((entry) => entry.slot === slot)?.nodes ?? 0);
   const demands = [...kept.filter((entry) => entry.slot !== slot), { slot, nodes: highest }];
   // A machine that the provider could not make says nothing about the version that it would have run.
   const isBroken =
-    seen.serving.some((machine) => runsOtherVersion(machine, goals)) &&
+    seen.serving.some((machine) => runsOtherVersion(machine, version)) &&
     seen.failed.some(({ instance, nodes }) => instance?.state === 'running' && nodes.length === 0);
-  const known = memory.brokenVersion === goals.version ? memory.brokenVersion : '';
+  const known = memory.brokenVersion === version ? version : '';
   const recent = [
     ...memory.recent.filter(({ atMs }) => nowMs - atMs <= goals.scaleOutAfterMs),
     { atMs: nowMs, nodes: seen.demand.nodes },
@@ -86,7 +88,7 @@ function remember(
     demands,
     recent,
     failures: rememberFailures(memory.failures, seen, { nowMs, timings }),
-    brokenVersion: isBroken ? goals.version : known,
+    brokenVersion: isBroken ? version : known,
   };
 }
 
@@ -116,6 +118,8 @@ type Scaling = {
   memory: CapacityMemory;
   goals: CapacityGoals;
   nowMs: number;
+  /** That nodes are to run; empty = whatever they run. */
+  version: string;
 };
 
 function scale(scaling: Scaling): CapacityAction[] {
@@ -157,10 +161,14 @@ function because(demand: Demand, goals: CapacityGoals): string {
 const round = (value: number): number => Math.round(value * 100) / 100;
 
 /** Takes back what is being emptied, the fullest first: it is up and running. Then asks for more. */
-function grow({ machines, listed, memory, goals, nowMs }: Scaling, missing: number, reason: string): CapacityAction[] {
+function grow(
+  { machines, listed, memory, goals, nowMs, version }: Scaling,
+  missing: number,
+  reason: string,
+): CapacityAction[] {
   const takenBack = machines
     .filter((machine) => machine.phase === 'draining' && drainable(machine) && isOurDrain(machine))
-    .filter((machine) => !runsOtherVersion(machine, goals))
+    .filter((machine) => !runsOtherVersion(machine, version))
     .toSorted((one, other) => workOn(other) - workOn(one))
     .slice(0, missing);
   const actions: CapacityAction[] = takenBack.map((machine) => ({
@@ -218,12 +226,12 @@ function enoughForLong({ memory, goals, nowMs, machines }: Scaling): number {
   return Math.max(goals.min, ...memory.demands.map(({ nodes }) => nodes));
 }
 
-function machinesToReplace(serving: Machine[], { goals, memory }: Scaling): Machine[] {
-  return memory.brokenVersion !== '' ? [] : serving.filter((machine) => runsOtherVersion(machine, goals));
+function machinesToReplace(serving: Machine[], { version, memory }: Scaling): Machine[] {
+  return memory.brokenVersion !== '' ? [] : serving.filter((machine) => runsOtherVersion(machine, version));
 }
 
-function runsOtherVersion(machine: Machine, goals: CapacityGoals): boolean {
-  return goals.version !== '' && machine.nodes.some(({ version }) => version !== goals.version);
+function runsOtherVersion(machine: Machine, wanted: string): boolean {
+  return wanted !== '' && machine.nodes.some(({ version }) => version !== wanted);
 }
 
 function statusOf(machines: Machine[], demand: Demand, warnings: string[]): CapacityStatus {

@@ -8,12 +8,12 @@ import { createLog } from '../observe/log.ts';
 import { askCapacityReport, type ShownCapacity } from '../scaling/capacity-reports.ts';
 import { type CliOutput, formatJson, formatTable, toPrintable } from './terminal.ts';
 
-type CapacityOptions = { config?: string; json?: boolean };
+type CapacityOptions = { config: string; json?: boolean };
 
 const connectMs = 5_000;
 
 /** @param readConfig reads the file of a node of the cluster */
-export function capacityCommand(readConfig: (file: string | undefined) => Config, out: CliOutput): Command {
+export function capacityCommand(readConfig: (file: string) => Config, out: CliOutput): Command {
   const capacity = new Command('capacity').description('see how many media nodes there are, and why');
   const status = capacity.command('status').description('show machines, demand and the latest decisions');
   status

@@ -35,14 +35,12 @@ export async function startCapacity({ config, log, node, stack }: CapacityParts)
 
 /** Azure's SDKs are loaded where they are needed alone: they are large. */
 async function azureProvider({ azure }: Config): Promise<CapacityProvider> {
-  const [{ ComputeManagementClient }, { AzureProvider }, { machineCredential }] = await Promise.all([
-    import('@azure/arm-compute'),
+  const [{ AzureProvider }, { createComputeClient }] = await Promise.all([
     import('../azure/azure-provider.ts'),
-    import('../azure/azure-credential.ts'),
+    import('../azure/compute-client.ts'),
   ]);
   const { subscription_id: subscriptionId, resource_group: resourceGroup, scale_set: scaleSet } = azure;
-  const endpoint = azure.arm_endpoint.replace(/\/$/, '');
-  const client = new ComputeManagementClient(machineCredential(azure.client_id), subscriptionId, { endpoint });
+  const client = createComputeClient(azure);
   return new AzureProvider({ client, subscriptionId, resourceGroup, scaleSet, now: Date.now });
 }
 
@@ -58,7 +56,6 @@ function capacityGoals({ capacity }: Config): CapacityGoals {
     maxDrains: capacity.max_drains,
     scaleOutAfterMs: capacity.scale_out_after * 1_000,
     scaleInAfterMs: capacity.scale_in_after * 1_000,
-    version: '',
   };
 }
 

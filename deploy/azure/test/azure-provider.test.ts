@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { ComputeManagementClient } from '@azure/arm-compute';
+import { setRelease } from '../../../src/azure/scale-set-release.ts';
 import { AzureProvider } from '../../../src/azure/azure-provider.ts';
 import { goals } from '../../../src/capacity/capacity-fixtures.ts';
 import { MemoryStoreServer } from '../../../src/cluster/memory-store.ts';
@@ -14,7 +15,7 @@ import type { Json } from '../expand/functions.ts';
 import { FakeCompute } from '../fakes/compute-server.ts';
 import { makeServerCertificate } from '../fakes/server-certificate.ts';
 import type { ExpandedResource } from '../expand/expand-template.ts';
-import { expand, goldenScenarios, parametersOf } from './scenarios.ts';
+import { cloudConfigOf, expand, goldenScenarios, parametersOf } from './scenarios.ts';
 import { complaintsOf } from './sdk-round-trip.ts';
 
 const certificate = makeServerCertificate();
@@ -141,6 +142,24 @@ describe('the Azure provider, under the real SDK', () => {
     [...compute.machines.values()][0]!.powerState = 'deallocated';
     const states = (await provider.look(signal()))?.instances.map(({ state }) => state);
     assert.deepEqual(states, ['stopped', 'failed']);
+  });
+
+  it('makes new machines with another release, and tells which one it is', async () => {
+    const release = { url: 'https://releases.example.com/two.tar.gz', sha256: 'cd'.repeat(32), version: '2.0.0' };
+    await setRelease(client, { resourceGroup: 'calls', scaleSet: scaleSet().name }, release);
+    assert.equal((await provider.look(signal()))?.version, '2.0.0');
+    assert.equal(compute.machines.size, 1);
+    const { properties } = (await fakeAnswer(compute)) as {
+      properties: { virtualMachineProfile: { userData: string; osProfile: unknown } };
+    };
+    assert.ok(properties.virtualMachineProfile.osProfile, 'the rest of the model is gone');
+    const config = cloudConfigOf(properties.virtualMachineProfile.userData);
+    const files = config['write_files'] as { path: string; content: string }[];
+    assert.match(
+      files.find(({ path }) => path === '/etc/plenum/release.env')?.content ?? '',
+      /two\.tar\.gz'\nRELEASE_SHA256=cdcd/,
+    );
+    assert.equal(files.length, 4);
   });
 
   it('is answered by the fake in the form that the SDK knows', async () => {
