@@ -1,6 +1,7 @@
 /** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { azureCommand } from './cli/azure.ts';
 import { capacityCommand } from './cli/capacity.ts';
 import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
     roomCommand(process.env, process.stdout),
     new Command('node').description('set up a node').addCommand(nodeInitCommand(process.stdout)),
     capacityCommand((config) => readConfig({ config }, {}), process.stdout),
+    azureCommand((config) => readConfig({ config }, {}), process.stdout),
     upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
   ]) {
     program.addCommand(command);

@@ -39,3 +39,11 @@ export function nothingToMute(identity: string): PlenumError {
     message: `${JSON.stringify(identity)} publishes no track`,
   });
 }
+
+export function verificationFailed(count: number, why = ''): PlenumError {
+  return new PlenumError({
+    code: 'failed_precondition',
+    reason: 'verification-failed',
+    message: why === '' ? `${count} of the checks failed; the table says which` : why,
+  });
+}

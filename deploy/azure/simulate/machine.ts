@@ -71,6 +71,11 @@ export class Machine {
     return path.join(this.folder, 'machine.log');
   }
 
+  /** Of its programs: among others where the metadata service is. */
+  get env(): NodeJS.ProcessEnv {
+    return { ...this.#options.env, AZURE_POD_IDENTITY_AUTHORITY_HOST: this.metadata.url };
+  }
+
   get services(): string[] {
     return [...this.#running.keys()];
   }
@@ -189,8 +194,7 @@ export class Machine {
   #spawn(label: string, command: string[]): ChildProcess {
     // Whatever becomes of the simulation, its programs end with it.
     const args = ['--pdeathsig', 'KILL', ...this.#options.wrap(command)];
-    const env = { ...this.#options.env, AZURE_POD_IDENTITY_AUTHORITY_HOST: this.metadata.url };
-    const child = spawn('setpriv', args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn('setpriv', args, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const log = createWriteStream(this.logFile, { flags: 'a' });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk: Buffer) => log.write(`${label}: ${chunk.toString()}`));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -51,6 +51,25 @@ describe('a simulated deployment', () => {
       report.machines.map(({ phase, instanceId }) => [phase, instanceId]),
       [['serving', [...simulation().media.keys()][0]]],
     );
+  });
+
+  it('finds with plenum azure verify that rights, storage and control plane are as they should be', () => {
+    const [master] = simulation().masters;
+    assert.ok(master !== undefined);
+    const files = ['deployment.json', 'plenum.yaml'].map((name) => path.join(master.folder, 'etc/plenum', name));
+    const [deploymentFile = '', config = ''] = files;
+    const env = { ...process.env, ...master.env };
+    const args = ['azure', 'verify', '--json', '--deployment', deploymentFile, '--config', config];
+    const program = path.join(import.meta.dirname, '../../../src/main.ts');
+    const { stdout } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', env, timeout: 60_000 });
+    const findings = JSON.parse(stdout) as { check: string; isGood: boolean; found: string }[];
+    const failed = findings.filter(({ isGood }) => !isGood).map(({ check }) => check);
+    // There is no address on the internet, and nobody vouches for a certificate here.
+    assert.deepEqual(
+      failed.filter((check) => !check.includes('through the load balancer')),
+      [],
+    );
+    assert.equal(findings.length, 6);
   });
 
   it('changes nothing when every node is set up again', async () => {
