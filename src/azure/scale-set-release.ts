@@ -28,7 +28,7 @@ export async function setRelease(
 }
 
 /** The first boot of a machine, with another release to fetch. */
-export function withRelease(userData: string, release: ReleaseToRun): string {
+function withRelease(userData: string, release: ReleaseToRun): string {
   const text = Buffer.from(userData, 'base64').toString();
   const start = text.indexOf('\n') + 1;
   const document = JSON.parse(text.slice(start)) as { write_files: { path: string; content: string }[] };
