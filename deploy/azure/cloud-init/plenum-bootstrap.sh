@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fetches the release that the deployment is pinned to, checks it, and lets it set up this node. Safe to run again.
 set -eu
+# shellcheck source=/dev/null
 . /etc/plenum/release.env
 target=/opt/plenum/releases/$RELEASE_SHA256
 if [ ! -x "$target/bin/plenum" ]; then
