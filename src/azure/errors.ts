@@ -83,3 +83,12 @@ export function badRelease(problems: readonly string[]): PlenumError {
     message: `The release cannot be used:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
   });
 }
+
+export function redisDoesNotStart(address: string, waitedMs: number): PlenumError {
+  return new PlenumError({
+    code: 'unavailable',
+    reason: 'redis-does-not-start',
+    message: `the Redis of this machine does not answer on ${address} after ${Math.round(waitedMs / 1_000)} s; journalctl -u plenum-redis says why`,
+    logLevel: 'error',
+  });
+}

@@ -9,7 +9,7 @@ import { ContainerClient } from '@azure/storage-blob';
 import type { Logger } from '../observe/log.ts';
 import type { Deployment, MasterDeployment } from './deployment.ts';
 import { secretNames } from './deployment-secrets.ts';
-import { notAMaster, secretMissing } from './errors.ts';
+import { notAMaster, redisDoesNotStart, secretMissing } from './errors.ts';
 import { awaitNodeSecrets, copyForNodes, firstBoot } from './first-boot.ts';
 import { FirstBootLock } from './first-boot-lock.ts';
 import { InstanceMetadata } from './instance-metadata.ts';
@@ -185,9 +185,12 @@ class NodeInit {
     await this.#redisFiles([base, unit, redisOwn(undefined)]);
     await this.#startUnits([unitNames.redis]);
     const password = secrets.get(secretNames.redisPassword) ?? '';
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(redisStartMs)]);
+    const deadlineMs = performance.now() + redisStartMs;
     while (!(await redisAnswers(facts.privateAddress, portOf('masters', 'Redis').first, password))) {
-      await delay(Math.min(pauseMs, 1_000), undefined, { signal: deadline });
+      if (performance.now() >= deadlineMs) {
+        throw redisDoesNotStart(facts.privateAddress, redisStartMs);
+      }
+      await delay(Math.min(pauseMs, 1_000), undefined, { signal });
     }
   }
 
