@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { azureCommand } from './cli/azure.ts';
 import { capacityCommand } from './cli/capacity.ts';
+import { nodeCommand } from './cli/node.ts';
 import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
     startCommand(),
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
-    new Command('node').description('set up a node').addCommand(nodeInitCommand(process.stdout)),
+    nodeCommand(process.env, process.stdout).addCommand(nodeInitCommand(process.stdout)),
     capacityCommand((config) => readConfig({ config }, {}), process.stdout),
     azureCommand((config) => readConfig({ config }, {}), process.stdout),
     upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
@@ -50,6 +51,7 @@ First steps:
   ./plenum dev                                               a server on this machine, with a meeting page
   ./plenum token create --room demo --identity ana           a token for your own app
   ./plenum room list                                         who is where
+  ./plenum node list                                         the nodes of a cluster, and what they do
   ./plenum help dev                                          more about one command
 
 Exit status: 0 = done, 1 = it failed, 2 = wrong use or configuration.
@@ -154,21 +156,26 @@ async function startRole(role: Role, options: RoleOptions): Promise<RunningRole>
   }
 }
 
-/** Runs until a signal: the first one ends in order, a second one or SIGQUIT at once. */
+/** Runs until a signal: SIGTERM ends when nothing runs any more, SIGINT in order, a second one or SIGQUIT at once. */
 async function serve(config: Config, role: Role, announce?: (server: RunningRole) => void): Promise<void> {
   const log = createLog(config.logging);
   const server = await startRole(role, { config, log });
   announce?.(server);
   const endNotices = notifyService(process.env);
-  const signal = await firstSignal();
-  log.info({ signal }, 'stopping');
-  const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
+  const signals = firstSignal();
+  const signal = await Promise.race([signals, ...(server.finished === undefined ? [] : [server.finished])]);
   for (const again of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
     process.on(again, () => process.exit(exitFailed));
   }
   if (signal === 'SIGQUIT') {
     process.exit(exitFailed);
   }
+  if (signal === 'SIGTERM' && server.drain !== undefined) {
+    log.info({ signal }, 'takes no new work, and ends when nothing runs here any more');
+    await server.drain();
+  }
+  log.info({ signal }, 'stopping');
+  const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
   await server.close();
   endNotices();
   clearTimeout(abort);

@@ -16,6 +16,13 @@ export type RoleOptions = { config: Config; log: Logger };
 export type RunningRole = {
   /** The HTTP port, which matters when the configured one is 0. */
   port: number;
+  /**
+   * Takes no new work and waits until nothing runs here any more, or until its deadline. Never rejects. Absent where
+   * there is nothing to wait for.
+   */
+  drain?: () => Promise<void>;
+  /** Resolves when the node has ended by itself what it was there for; it is to be closed then. */
+  finished?: Promise<void>;
   /** Tells clients, closes everything in order. Safe to call twice. */
   close(): Promise<void>;
 };

@@ -5,8 +5,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
@@ -23,10 +21,9 @@ import { FakeCompute, type FakeMachine } from '../fakes/compute-server.ts';
 import { FakeMetadata } from '../fakes/metadata-server.ts';
 import { makeServerCertificate, trustCertificate, type ServerCertificate } from '../fakes/server-certificate.ts';
 import { FakeVaults } from '../fakes/vault-server.ts';
-import { portOf } from '../../../src/azure/port-table.ts';
 import { buildTemplate } from '../template/template.ts';
-import { masterAddresses as masterPrivateAddresses } from '../template/variables.ts';
 import { FileServer } from './file-server.ts';
+import { loopback, mustBeFree } from './loopback-addresses.ts';
 import { LoadBalancer, planOf } from './load-balancer.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 
@@ -46,11 +43,6 @@ const frontAddress = '127.0.20.1';
 /** Between two machines of the scale set that come up at once. */
 const createMs = 500;
 const probeMs = 500;
-
-/** `10.0.1.4` of the virtual network. */
-function loopback(address: string): string {
-  return address.replace(/^10\./, '127.');
-}
 
 export class Simulation {
   readonly masters: Machine[] = [];
@@ -359,20 +351,6 @@ function cloudConfigOf({ body }: ExpandedResource): Record<string, Json> {
   const profile = isObject(properties['virtualMachineProfile']) ? properties['virtualMachineProfile'] : properties;
   const text = Buffer.from(textOf(profile['userData']), 'base64').toString();
   return JSON.parse(text.slice(text.indexOf('\n') + 1)) as Record<string, Json>;
-}
-
-/** The addresses are the same each time: two simulations cannot run side by side. */
-async function mustBeFree(): Promise<void> {
-  for (const address of masterPrivateAddresses.map(loopback)) {
-    const server = createServer().listen(portOf('masters', 'Redis').first, address);
-    await once(server, 'listening').catch((error: unknown) => {
-      throw new Error('another simulation runs on this machine, or something else uses its addresses', {
-        cause: error,
-      });
-    });
-    server.close();
-    await once(server, 'close');
-  }
 }
 
 function must<T>(value: T | undefined): T {
