@@ -100,6 +100,7 @@ function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Recor
       ...(isName ? { domain: publicHost } : { names: [publicHost] }),
       port: portOf('masters', 'Https').first,
       http_port: portOf('masters', 'Http').first,
+      state_dir: '/var/lib/plenum',
       ...(certificate.email === '' ? {} : { acme: { email: certificate.email } }),
       ...(certificate.type === 'owncert'
         ? {
@@ -154,10 +155,11 @@ function mediaConfig(deployment: MediaDeployment, facts: NodeFacts): Record<stri
   };
 }
 
-function turnConfig({ turn }: Deployment): Record<string, unknown> {
+function turnConfig({ turn, simulated }: Deployment): Record<string, unknown> {
   const relay = portOf('media', 'TurnRelay');
   return {
-    enabled: true,
+    // The machine of a simulation need not have its program.
+    enabled: simulated === undefined,
     ...(turn.domain === '' ? {} : { domain: turn.domain }),
     external_tls: turn.hasOwnAddress,
     udp_port: portOf('media', 'TurnUdp').first,
