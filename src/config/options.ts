@@ -190,6 +190,10 @@ const cluster = z.strictObject({
     .string()
     .default('')
     .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
+  machine_id: z
+    .string()
+    .default('')
+    .describe('Name of this machine, on which several nodes may run; empty = its host name.'),
   previous_secrets: z
     .array(z.string())
     .max(3)
@@ -305,6 +309,11 @@ const redis = z.strictObject({
 const share = z.number().min(0).max(1);
 
 const nodeLimit = z.strictObject({
+  cores: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Cores that the node may count on, for machines that it shares with others; 0 = all of the machine.'),
   cpu: share.default(0.85).describe('Share of all cores, 0 to 1.'),
   worker_cpu: share.default(0.85).describe('Share of the core of a media worker, 0 to 1.'),
   bitrate_bps: z.int().min(0).default(0).describe('Bits per second forwarded in both directions.'),
@@ -312,6 +321,61 @@ const nodeLimit = z.strictObject({
   rooms: z.int().min(0).default(0).describe('Rooms that the node hosts.'),
   participants: z.int().min(0).default(0).describe('Participants whose media the node carries.'),
   event_loop_lag: z.number().min(0).default(200).describe('Milliseconds by which timers are late.'),
+});
+
+const capacity = z.strictObject({
+  provider: z
+    .enum(['none', 'static', 'azure'])
+    .default('none')
+    .describe(
+      'Where machines of media nodes come from. `azure`: masters add and delete instances of a scale set; `static`: people do, masters watch and tidy up after lost nodes; `none`: nobody looks after them.',
+    ),
+  min: z.int().min(1).max(1_000).default(1).describe('Media nodes that always serve.'),
+  max: z.int().min(1).max(1_000).default(5).describe('Media nodes that serve at most.'),
+  target_cpu: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .default(0.5)
+    .describe('Share of the cores of media nodes, 0 to 1, that scaling keeps to.'),
+  target_bitrate_bps: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Bits per second per media node that scaling keeps to as well; 0 = they do not count.'),
+  target_tracks: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Tracks per media node that scaling keeps to as well; 0 = they do not count.'),
+  drain_policy: z
+    .enum(['migrate', 'wait'])
+    .default('migrate')
+    .describe('How a surplus media node is emptied: `migrate` moves its calls, `wait` lets them end by themselves.'),
+  drain_deadline: seconds
+    .default(600)
+    .describe('With `migrate`: seconds after which clients that could not be moved are told to reconnect; 0 = none.'),
+  max_drains: z.int().min(1).max(100).default(2).describe('Media nodes that are emptied at a time.'),
+  scale_out_after: seconds
+    .default(15)
+    .describe('Seconds for which more media nodes must have been needed before one is added.'),
+  scale_in_after: seconds
+    .default(300)
+    .describe('Seconds for which fewer media nodes must have been enough before one is taken away.'),
+});
+
+const azure = z.strictObject({
+  subscription_id: z.string().default('').describe('Subscription of the deployment.'),
+  resource_group: z.string().default('').describe('Resource group of the deployment.'),
+  scale_set: z.string().default('').describe('Flexible scale set of the media nodes.'),
+  client_id: z.string().default('').describe('Client id of the identity that this machine has.'),
+  arm_endpoint: z.string().default('https://management.azure.com/').describe('Control plane of the cloud.'),
+  metadata_url: z.string().default('http://169.254.169.254').describe('Metadata service of this machine.'),
+  machine_name: z.string().default('').describe('What Azure calls this machine.'),
+  scheduled_events: z
+    .boolean()
+    .default(false)
+    .describe('Media nodes: empty this node when Azure says that it is about to stop, restart or move its machine.'),
 });
 
 export const configSchema = z.strictObject({
@@ -336,6 +400,8 @@ export const configSchema = z.strictObject({
       'Where media nodes of a cluster stop taking new rooms and participants, who get 503 when no node is left; 0 = this is no limit.',
     ),
   cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
+  capacity: capacity.prefault({}).describe('How many media nodes a cluster has.'),
+  azure: azure.prefault({}).describe('What a node on Azure needs to know.'),
   drain: drain.prefault({}).describe('How a node is taken out of service.'),
   redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });

@@ -23,7 +23,6 @@ import type { RoomSnapshot } from '../room/room.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import {
   observeWorkers,
-  programVersion,
   randomSuffix,
   serveMetrics,
   signRefresh,
@@ -31,6 +30,7 @@ import {
   webhookDrainMs,
   type RunningRole,
 } from './node-parts.ts';
+import { programVersion } from './program-version.ts';
 import { createPublicFace } from './public-face.ts';
 
 export type StartOptions = {

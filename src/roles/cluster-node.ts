@@ -17,7 +17,8 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeLimits, NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { isWildcard, machineAddresses } from './addresses.ts';
-import { programVersion, randomSuffix } from './node-parts.ts';
+import { randomSuffix } from './node-parts.ts';
+import { programVersion } from './program-version.ts';
 
 export type ClusterRole = 'master' | 'media';
 
@@ -71,7 +72,7 @@ export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
   const { nodeId, store, relay } = node;
   const record = (): NodeRecord => ({
     nodeId,
-    machineId: hostname(),
+    machineId: config.cluster.machine_id === '' ? hostname() : config.cluster.machine_id,
     roles: [role],
     version: programVersion(),
     protocol: { ...protocolRange },

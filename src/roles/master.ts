@@ -9,6 +9,7 @@ import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RoomCommand } from '../protocol/session-messages.ts';
+import { startCapacity } from './capacity-parts.ts';
 import { createHeartbeat, joinCluster, nodeLimits } from './cluster-node.ts';
 import { serveMetrics, startOnStack, type RoleOptions, type RunningRole } from './node-parts.ts';
 import { createPublicFace } from './public-face.ts';
@@ -84,6 +85,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   await stack.adopt(meter, (value) => value.close()).start();
   const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress: '' });
   stack.adopt(heartbeat, (value) => value.close(nodeId)).start();
+  await startCapacity({ config, log, node, stack });
   log.info({ port: gateway.port, relayPort: relay.port, nodeId, role }, 'node is ready');
   return gateway.port;
 }

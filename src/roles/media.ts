@@ -25,6 +25,7 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
+import { watchPlatform } from './capacity-parts.ts';
 import type { OwnLifecycle } from '../drain/own-lifecycle.ts';
 import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import { drainOption, enterService } from './media-service.ts';
@@ -48,10 +49,11 @@ export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   return { ...running, close };
 }
 
+const role = 'media';
+
 type Started = Omit<RunningMedia, 'close'>;
 
 async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
-  const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
@@ -72,6 +74,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
         tracks: producers + consumers + pipeStreams,
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
+    cores: config.node_limit.cores,
   });
   const guarded = new GuardedLegs();
   const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
@@ -109,6 +112,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const publicAddress = settings.announcedAddresses[0] ?? '';
   const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
   await enterService({ own, heartbeat, node, pool, log, stack });
+  await watchPlatform({ config, log, node, stack, load: () => meter.load });
   // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
