@@ -3,6 +3,7 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeView } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RelayPeer } from './relay-network.ts';
+import type { NodeRecord } from './store-records.ts';
 import type { NodeEntry, NodeRegistry, StoreHealth, StoreTimings, Unsubscribe } from './store.ts';
 
 export type ClusterNodesOptions = {
@@ -63,6 +64,13 @@ export class ClusterNodes {
     return [...this.#known.values()]
       .filter(({ entry }) => entry.record.roles.includes('media'))
       .map(({ entry, seenAtMs }) => toView(entry, seenAtMs));
+  }
+
+  /** What live media nodes state about themselves. */
+  liveMedia(): NodeRecord[] {
+    return [...this.#known.values()]
+      .filter(({ entry }) => entry.isLive && entry.record.roles.includes('media'))
+      .map(({ entry }) => entry.record);
   }
 
   masters(): { nodeId: NodeId; isLive: boolean }[] {

@@ -16,7 +16,8 @@ export function relayOptions(cluster: Config['cluster']): Omit<TcpRelayOptions, 
   };
 }
 
-function clusterSecret(cluster: Config['cluster']): string {
+/** @throws PlenumError `bad-config` when it cannot be read or is too short to be one. */
+export function clusterSecret(cluster: Config['cluster']): string {
   const secret = (
     cluster.secret === '' && cluster.secret_file !== '' ? readSecretFile(cluster.secret_file) : cluster.secret
   ).trim();

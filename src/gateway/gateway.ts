@@ -1,6 +1,9 @@
 import { WebSocketServer } from 'ws';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Config } from '../config/options.ts';
+import { createEdgeGuards, type EdgeGuards } from '../edge/guards.ts';
 import type { Logger } from '../observe/log.ts';
 import { HostLinks } from './host-links.ts';
 import { HttpListener } from './http-listener.ts';
@@ -28,6 +31,10 @@ export type GatewayOptions = {
   /** Without it `/meet/token` answers 404, and people come to the page with a token in their link. */
   meetToken?: MeetTokenIssuer | undefined;
   timings?: Partial<GatewayTimings>;
+  /** Shared with the other public ports of this node; of its own when left out. */
+  guards?: EdgeGuards;
+  /** Headers for every answer to this request. */
+  headersFor?: (request: IncomingMessage) => Record<string, string>;
 };
 
 export type GatewayLoad = {
@@ -45,6 +52,7 @@ export type GatewayLoad = {
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #timings: GatewayTimings;
+  readonly #guards: EdgeGuards;
   readonly #links: HostLinks;
   readonly #keepAlive: KeepAlive;
   readonly #signal: SignalRoute;
@@ -56,6 +64,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options;
     this.#timings = { ...defaultTimings, ...options.timings };
+    this.#guards = options.guards ?? createEdgeGuards(options.config);
     this.#links = new HostLinks(options);
     this.#keepAlive = new KeepAlive(this.#timings);
     this.#signal = this.#createSignalRoute();
@@ -67,6 +76,7 @@ export class Gateway {
       maxConnections: options.config.limit.max_connections,
       timings: this.#timings,
       observer: options.observer,
+      guards: this.#guards,
       onRequest: (request, response) => void this.#http.handle(request, response),
       onUpgrade: (request, socket, head) => this.#signal.upgrade(request, socket, head),
     });
@@ -91,6 +101,11 @@ export class Gateway {
     await this.#loadPage();
     await this.#listener.listen();
     this.#keepAlive.start();
+  }
+
+  /** Serves a connection that came in over TLS. */
+  serve(socket: Socket): void {
+    this.#listener.serve(socket);
   }
 
   /** Refuses new joins with 503 and lets running sessions go on; resolves when the last ended or the signal is aborted. */
@@ -128,6 +143,7 @@ export class Gateway {
     const { config, directory, observer, log, verifier } = this.#options;
     return new SignalRoute({
       verifier,
+      guards: this.#guards,
       limits: config.limit,
       surroundings: {
         hosts: { directory, autoCreate: config.room.auto_create },
@@ -153,6 +169,8 @@ export class Gateway {
     });
     return new HttpRoute({
       verifier,
+      guards: this.#guards,
+      headersFor: this.#options.headersFor ?? (() => ({})),
       signal: this.#signal,
       twirp: twirpRoute,
       meet: this.#meet,

@@ -27,7 +27,9 @@ import {
   webhookDrainMs,
   type RunningRole,
 } from './node-parts.ts';
-import { createPublicFace } from './public-face.ts';
+import { startCertificates } from './certificate-parts.ts';
+import { PublicFace } from './public-face.ts';
+import { startTurn } from './turn-parts.ts';
 
 export type StartOptions = {
   config: Config;
@@ -68,9 +70,13 @@ async function startParts(
   const link: MemoryLinkOptions = options.transfer === undefined ? {} : { transfer: options.transfer };
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'SERVER' }), (value) => value.close());
 
-  const pool = stack.adopt(await WorkerPool.start({ settings: mediaSettings(config), log }), (value) => value.close());
+  const media = mediaSettings(config);
+  const pool = stack.adopt(await WorkerPool.start({ settings: media, log }), (value) => value.close());
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
+
+  const certificates = await startCertificates({ config, log, nodeId, metrics, stack, manages: true });
+  const turn = await startTurn({ config, log, metrics, stack, media, certificates, mediaAddresses: () => [] });
 
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
@@ -81,7 +87,7 @@ async function startParts(
   );
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
   const host = new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, turn: turn?.access }),
     registrar: directory,
     webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
     signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
@@ -101,7 +107,11 @@ async function startParts(
   const client = stack.adopt(new RoomClient({ connector: directory }), (value) => value.close());
   const health = (): Health =>
     pool.workers.length > 0 ? { ready: true } : { ready: false, body: 'Not Ready\nno media worker is running' };
-  const face = createPublicFace({ config, log, directory, client, metrics, health });
+  const turnBackends =
+    turn === undefined || config.turn.external_tls
+      ? undefined
+      : () => [turn.backend()].filter((one) => one !== undefined);
+  const face = new PublicFace({ config, log, directory, client, metrics, health, certificates, turnBackends });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
   // Last in, first out: before anything is taken apart, no new room is placed and clients are told to go.

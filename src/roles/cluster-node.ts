@@ -60,13 +60,24 @@ export type HeartbeatOptions = {
   load: () => NodeLoad;
   /** Where clients reach its media; empty for a node without. */
   publicAddress: string;
+  /** Where masters lead clients of TURN over TLS to; undefined while they cannot be served. */
+  turn?: () => { host: string; port: number } | undefined;
 };
 
 /** States the node from now on. */
-export function createHeartbeat({ config, log, role, node, load, publicAddress }: HeartbeatOptions): NodeHeartbeat {
+export function createHeartbeat({
+  config,
+  log,
+  role,
+  node,
+  load,
+  publicAddress,
+  turn,
+}: HeartbeatOptions): NodeHeartbeat {
   const { nodeId, store, relay } = node;
   let state: NodeStateRecord['state'] = 'SERVING';
   const record = (): NodeRecord => ({
+    ...turnPart(turn?.()),
     nodeId,
     machineId: hostname(),
     roles: [role],
@@ -91,6 +102,10 @@ export function createHeartbeat({ config, log, role, node, load, publicAddress }
     onUnfenced: () => log.info({ nodeId }, 'this node takes work'),
     log,
   });
+}
+
+function turnPart(turn: NodeRecord['turn']): Pick<NodeRecord, 'turn'> {
+  return turn === undefined ? {} : { turn };
 }
 
 export function nodeLimits(config: Config): NodeLimits {

@@ -10,7 +10,9 @@ import type { NodeId } from '../protocol/ids.ts';
 import type { RoomCommand } from '../protocol/session-messages.ts';
 import { createHeartbeat, joinCluster, nodeLimits } from './cluster-node.ts';
 import { serveMetrics, startOnStack, type RoleOptions, type RunningRole } from './node-parts.ts';
-import { createPublicFace } from './public-face.ts';
+import { startCertificates } from './certificate-parts.ts';
+import { PublicFace } from './public-face.ts';
+import { turnBackends } from './turn-backends.ts';
 
 /** Resolves when clients may come. Rejects, with everything it started closed again, when it cannot work. */
 export async function startMaster(options: RoleOptions): Promise<RunningRole> {
@@ -24,6 +26,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const { nodeId, store, nodes, relay } = node;
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'MASTER' }), (value) => value.close());
   await serveMetrics({ config, log, metrics, stack });
+
+  const certificates = await startCertificates({ config, log, nodeId, metrics, stack, cluster: store, manages: true });
 
   const limits = nodeLimits(config);
   const directory = stack.adopt(
@@ -55,7 +59,16 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     hasAnswered ||= store.health.answeringSince() !== undefined;
     return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
   };
-  const face = createPublicFace({ config, log, directory, client, metrics, health });
+  const face = new PublicFace({
+    config,
+    log,
+    directory,
+    client,
+    metrics,
+    health,
+    certificates,
+    turnBackends: config.turn.enabled && !config.turn.external_tls ? () => turnBackends(nodes) : undefined,
+  });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
 

@@ -18,9 +18,11 @@ import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import { RoomEvents } from '../observe/room-events.ts';
+import type { NodeLoad } from '../placement/load.ts';
 import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { TurnAccess } from '../turn/turn-access.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import {
@@ -33,6 +35,8 @@ import {
   type RoleOptions,
   type RunningRole,
 } from './node-parts.ts';
+
+import { startNodeTurn } from './turn-parts.ts';
 
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
 export async function startMedia(options: RoleOptions): Promise<RunningRole> {
@@ -50,6 +54,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
+  const turn = await startNodeTurn({ config, log, node, metrics, stack, media: settings });
   const leases = stack.adopt(
     new RoomLeases({ store, nodeId, chooseSuccessor: (room) => chooseSuccessor(config, node, room), log }),
     (value) => value.close(),
@@ -74,7 +79,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     }),
     (value) => value.close(),
   );
-  const host = createHost({ config, log, node, metrics, stack, leases });
+  const host = createHost({ config, log, node, metrics, stack, leases, turn: turn?.access });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
     participants: host.stats().participants,
@@ -91,7 +96,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress });
+  const load = (): NodeLoad => meter.load;
+  const heartbeat = createHeartbeat({ config, log, role, node, load, publicAddress, turn: () => turn?.backend() });
   heartbeat.start();
   // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
@@ -110,16 +116,17 @@ type HostParts = {
   metrics: Metrics;
   stack: AsyncDisposableStack;
   leases: RoomLeases;
+  turn: TurnAccess | undefined;
 };
 
-function createHost({ config, log, node, metrics, stack, leases }: HostParts): RoomHostNode {
+function createHost({ config, log, node, metrics, stack, leases, turn }: HostParts): RoomHostNode {
   const { nodeId, nodes, relay } = node;
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
   return new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, turn }),
     registrar: leases,
     ownership: leases,
     legPlacer: new ClusterLegs({

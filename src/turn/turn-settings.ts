@@ -1,0 +1,45 @@
+/** What a TURN server is told, from the options and what the node knows about itself. */
+import { hkdfSync } from 'node:crypto';
+import type { Config } from '../config/options.ts';
+
+export type TurnSettings = {
+  program: string;
+  realm: string;
+  /** From which time-limited credentials are made; the same on all nodes, so that each can make them for all. */
+  secret: string;
+  /** Address that it listens on and relays from. */
+  address: string;
+  /** Address under which clients reach `address`; equal to it without translation in between. */
+  publicAddress: string;
+  udpPort: number;
+  /** 0 = no TLS. */
+  tlsPort: number;
+  relayPortStart: number;
+  relayPortEnd: number;
+  allocationsPerUser: number;
+  /** Networks that may be relayed to, besides the nodes that carry media. */
+  peerNetworks: readonly string[];
+};
+
+export type TurnPlace = { address: string; publicAddress: string; secret: string };
+
+export function turnSettings({ cluster, tls, turn }: Config, place: TurnPlace): TurnSettings {
+  return {
+    program: turn.program,
+    realm: cluster.name,
+    secret: place.secret,
+    address: place.address,
+    publicAddress: place.publicAddress,
+    udpPort: turn.udp_port,
+    tlsPort: tls.mode === 'off' ? 0 : turn.tls_port,
+    relayPortStart: turn.relay_range_start,
+    relayPortEnd: turn.relay_range_end,
+    allocationsPerUser: turn.per_user_relay_allocation_limit,
+    peerNetworks: turn.allow_peer_cidrs,
+  };
+}
+
+/** The secret of the cluster's TURN servers: who learns it cannot work back to that of the cluster. */
+export function turnSecret(cluster: string, clusterSecret: string): string {
+  return Buffer.from(hkdfSync('sha256', clusterSecret, 'plenum turn', cluster, 32)).toString('hex');
+}
