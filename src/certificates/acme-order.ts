@@ -25,6 +25,9 @@ export type AcmeOrderOptions = {
 const polling = { backoffMin: 500, backoffMax: 5_000, backoffAttempts: 30 };
 const orderTimeoutMs = 5 * 60_000;
 
+/** The library hands on what the authority wrote for people, and not its `accountDoesNotExist`. */
+const unknownAccount = /account.*(?:not found|not exist)|find.*account/i;
+
 export function createAcmeOrder(options: AcmeOrderOptions): OrderCertificate {
   return async (request) => {
     const timeout = AbortSignal.timeout(orderTimeoutMs);
@@ -56,8 +59,7 @@ class AcmeOrder {
   }
 
   async run(names: readonly string[]): Promise<KeyPair> {
-    const client = await this.#openAccount();
-    const order = await client.createOrder(orderFor(names, this.#options.profile));
+    const { client, order } = await this.#createOrder(names);
     const authorizations = await client.getAuthorizations(order);
     const tokens: string[] = [];
     try {
@@ -73,19 +75,39 @@ class AcmeOrder {
     }
   }
 
-  /** The account outlives orders, leaders and restarts: authorities limit how many one may open. */
+  /** With a new account when the authority has forgotten the one that we had. */
+  async #createOrder(names: readonly string[]): Promise<{ client: Client; order: Order }> {
+    const wanted = orderFor(names, this.#options.profile);
+    try {
+      const client = await this.#openAccount();
+      return { client, order: await client.createOrder(wanted) };
+    } catch (error) {
+      if (!(error instanceof Error) || !unknownAccount.test(error.message)) {
+        throw error;
+      }
+      await this.#options.store.forgetAccount(this.#options.directoryUrl, this.#epoch);
+      const client = await this.#openAccount();
+      return { client, order: await client.createOrder(wanted) };
+    }
+  }
+
+  /**
+   * The account outlives orders, leaders and restarts: authorities limit how many one may open. Its URL is kept too, since
+   * asking for it by opening the account again is something that some authorities refuse.
+   */
   async #openAccount(): Promise<Client> {
     const { directoryUrl, email, store } = this.#options;
-    let accountKey = await store.account(directoryUrl);
-    if (accountKey === undefined) {
-      accountKey = String(await acmeCrypto.createPrivateEcdsaKey());
-      await store.saveAccount(directoryUrl, accountKey, this.#epoch);
+    const known = await store.account(directoryUrl);
+    if (known !== undefined) {
+      return new Client({ directoryUrl, accountKey: known.key, accountUrl: known.url, ...polling });
     }
-    const client = new Client({ directoryUrl, accountKey, ...polling });
+    const key = String(await acmeCrypto.createPrivateEcdsaKey());
+    const client = new Client({ directoryUrl, accountKey: key, ...polling });
     await client.createAccount({
       termsOfServiceAgreed: true,
       ...(email === '' ? {} : { contact: [`mailto:${email}`] }),
     });
+    await store.saveAccount(directoryUrl, { key, url: client.getAccountUrl() }, this.#epoch);
     return client;
   }
 

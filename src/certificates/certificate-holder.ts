@@ -59,9 +59,23 @@ export class CertificateHolder {
     }
   }
 
-  onChange(listener: (held: HeldCertificate) => void): Unsubscribe {
+  /** Calls it with the present certificate, when there is one, and with each that follows. */
+  follow(listener: (held: HeldCertificate) => void): Unsubscribe {
     this.#listeners.add(listener);
+    if (this.#held !== undefined) {
+      listener(this.#held);
+    }
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves when there is one, or after that time. */
+  async first(timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const unsubscribe = this.follow(() => resolve());
+    const timer = setTimeout(resolve, timeoutMs);
+    await promise;
+    clearTimeout(timer);
+    unsubscribe();
   }
 
   /** Reads the store now; a change during a look is looked at again. */

@@ -24,6 +24,14 @@ const statusSchema = z.looseObject({
   names: z.array(z.string()),
 });
 
+const accountSchema = z.looseObject({
+  /** Private key in PEM. */
+  key: z.string(),
+  url: z.string(),
+});
+
+export type AcmeAccount = { key: string; url: string };
+
 /** How it stands about the certificate, for operators. */
 export type CertificateStatus = z.output<typeof statusSchema>;
 
@@ -55,13 +63,18 @@ export class CertificateStore {
     });
   }
 
-  /** Private key of the account at an authority, PEM. */
-  account(directoryUrl: string): Promise<string | undefined> {
-    return this.#loadSealed(accountName(directoryUrl));
+  /** The account at an authority; undefined when there is none. */
+  async account(directoryUrl: string): Promise<AcmeAccount | undefined> {
+    const text = await this.#loadSealed(accountName(directoryUrl));
+    return text === undefined ? undefined : accountSchema.parse(JSON.parse(text));
   }
 
-  async saveAccount(directoryUrl: string, key: string, epoch: Epoch): Promise<void> {
-    await this.#saveSealed(accountName(directoryUrl), key, epoch);
+  async saveAccount(directoryUrl: string, account: AcmeAccount, epoch: Epoch): Promise<void> {
+    await this.#saveSealed(accountName(directoryUrl), JSON.stringify(account), epoch);
+  }
+
+  async forgetAccount(directoryUrl: string, epoch: Epoch): Promise<void> {
+    await this.#records.remove(accountName(directoryUrl), epoch);
   }
 
   /** What any master answers to an authority that asks for this token. It is public, so it is not sealed. */

@@ -182,7 +182,7 @@ export class EdgeListener {
   async #route(socket: Socket, serverName: string, bytes: Buffer): Promise<void> {
     const { turn } = this.#options;
     if (turn !== undefined && turn.domain !== '' && turn.domain === serverName) {
-      await this.#splice(socket, turn, bytes);
+      await this.#splice(socket, turn, { bytes, encrypt: false });
       return;
     }
     socket.unshift(bytes);
@@ -206,7 +206,7 @@ export class EdgeListener {
     if (opening === undefined) {
       observer.connectionRefused('silent');
     } else if (opening.decision === 'turn') {
-      await this.#splice(socket, turn, opening.bytes);
+      await this.#splice(socket, turn, { bytes: opening.bytes, encrypt: true });
     } else {
       socket.unshift(opening.bytes);
       onHttp(socket);
@@ -214,11 +214,17 @@ export class EdgeListener {
     }
   }
 
-  async #splice(client: Duplex, turn: TurnSplit, bytes: Buffer): Promise<void> {
+  async #splice(client: Duplex, turn: TurnSplit, how: { bytes: Buffer; encrypt: boolean }): Promise<void> {
     const { observer } = this.#options;
     const { connectTimeoutMs, turnIdleTimeoutMs: idleTimeoutMs } = this.#timings;
     observer.turnOpened();
-    const isReached = await spliceToTurn({ client, bytes, backends: turn.backends(), connectTimeoutMs, idleTimeoutMs });
+    const isReached = await spliceToTurn({
+      client,
+      ...how,
+      backends: turn.backends(),
+      connectTimeoutMs,
+      idleTimeoutMs,
+    });
     observer.turnClosed();
     if (!isReached) {
       observer.connectionRefused('no-turn');

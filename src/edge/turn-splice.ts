@@ -1,13 +1,16 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 
-/** A TURN server's port for TLS, which takes plain TCP too. */
+/** A TURN server's port for TLS. */
 export type TurnBackend = { host: string; port: number };
 
 export type SpliceOptions = {
   client: Duplex;
   /** What the client has said already. */
   bytes: Buffer;
+  /** The client's TLS ended here, so that another begins; else it goes through to the server as it is. */
+  encrypt: boolean;
   /** In order of preference. */
   backends: readonly TurnBackend[];
   connectTimeoutMs: number;
@@ -25,7 +28,7 @@ const maxAttempts = 3;
 export async function spliceToTurn(options: SpliceOptions): Promise<boolean> {
   const { client, bytes, backends, idleTimeoutMs } = options;
   for (const backend of backends.slice(0, maxAttempts)) {
-    const server = await open(backend, options.connectTimeoutMs);
+    const server = await open(backend, options);
     if (client.destroyed) {
       server?.destroy();
       return true;
@@ -39,11 +42,17 @@ export async function spliceToTurn(options: SpliceOptions): Promise<boolean> {
   return false;
 }
 
-function open({ host, port }: TurnBackend, timeoutMs: number): Promise<Socket | undefined> {
+function open(
+  { host, port }: TurnBackend,
+  { encrypt, connectTimeoutMs }: Pick<SpliceOptions, 'encrypt' | 'connectTimeoutMs'>,
+): Promise<Socket | undefined> {
   const { promise, resolve } = Promise.withResolvers<Socket | undefined>();
-  const socket = connect({ host, port, noDelay: true });
-  const timer = setTimeout(() => socket.destroy(), timeoutMs);
-  socket.once('connect', () => resolve(socket));
+  // The certificate is the one that is served here, or the one before or after it, and for another name than the address.
+  // Whoever stood in between would see what goes over UDP without any TLS: STUN, and media that is encrypted end to end.
+  const socket = encrypt ? connectTls({ host, port, rejectUnauthorized: false }) : connect({ host, port });
+  socket.setNoDelay(true);
+  const timer = setTimeout(() => socket.destroy(), connectTimeoutMs);
+  socket.once(encrypt ? 'secureConnect' : 'connect', () => resolve(socket));
   socket.on('error', () => socket.destroy());
   socket.once('close', () => resolve(undefined));
   return promise.finally(() => clearTimeout(timer));

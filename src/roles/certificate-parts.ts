@@ -53,7 +53,7 @@ export async function startCertificates(parts: CertificateParts): Promise<Certif
     now: Date.now,
   });
   stack.adopt(holder, (value) => value.close());
-  holder.onChange(({ facts }) => metrics.certificates.served(facts.notAfterMs));
+  holder.follow(({ facts }) => metrics.certificates.served(facts.notAfterMs));
   await holder.start();
   if (manages) {
     const manager = new CertificateManager({

@@ -89,7 +89,7 @@ export class PublicFace {
       observer: metrics.edge,
     });
     this.#edge = edge;
-    holder.onChange(({ certificate }) => edge.use(certificate));
+    holder.follow(({ certificate }) => edge.use(certificate));
     await edge.listen();
     log.info({ port: edge.port, mode: config.tls.mode }, 'HTTPS is served');
     if (config.tls.http_port !== 0) {

@@ -45,6 +45,7 @@ export async function startNodeTurn({ node, ...parts }: NodeTurnParts): Promise<
   return startTurn({ ...parts, certificates, mediaAddresses });
 }
 
+const firstCertificateMs = 3_000;
 const peersIntervalMs = 2_000;
 
 /** Undefined with `turn.enabled` off. Rejects with `turn-unusable` when coturn cannot run. */
@@ -56,7 +57,9 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   const address = ownAddress(config, media);
   const publicAddress = media.announcedAddresses[0] ?? address;
   const secret = sharedSecret(config);
-  const settings = turnSettings(config, { address, publicAddress, secret });
+  const settings = turnSettings(config, { address, publicAddress, secret, ownAddresses: media.announcedAddresses });
+  // With a certificate from the start it need not be started again as soon as there is one.
+  await certificates?.holder.first(firstCertificateMs);
   const server = await TurnServer.start({
     settings,
     observer: metrics.turn,
@@ -64,13 +67,10 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
     certificate: certificates?.holder.current?.certificate,
   });
   stack.adopt(server, (value) => value.close());
-  certificates?.holder.onChange(({ certificate }) => {
+  certificates?.holder.follow(({ certificate }) => {
     server.use(certificate).catch((error: unknown) => log.error({ err: error }, 'the TURN server got no certificate'));
   });
-  const allow = (): void =>
-    server.allowPeers(
-      [address, ...media.announcedAddresses, ...parts.mediaAddresses()].flatMap((peer) => rangeOf(peer)),
-    );
+  const allow = (): void => server.allowPeers(parts.mediaAddresses().flatMap(rangeOf));
   allow();
   const timer = setInterval(allow, peersIntervalMs);
   stack.defer(() => clearInterval(timer));

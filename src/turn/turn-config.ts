@@ -70,7 +70,7 @@ function credentials({ realm, secret, allocationsPerUser }: TurnSettings): strin
 
 /**
  * coturn lets what is allowed win over what is denied. The list of nodes changes while it runs, so it stands in the
- * database, which coturn reads every few seconds; networks of the configuration stand here.
+ * database, which coturn reads every few seconds and not at its start; what is known from the start stands here.
  */
 function peers({ peerNetworks, address, publicAddress }: TurnSettings, files: TurnFiles): string[] {
   const isLocal = [address, publicAddress].some((one) => one.startsWith('127.'));

@@ -28,7 +28,9 @@ const timings = {
   /** For the first answer after a start; a machine that boots is slow. */
   startMs: 15_000,
   probeIntervalMs: 5_000,
-  probeTimeoutMs: 2_000,
+  /** While it does not answer. */
+  firstProbesMs: 250,
+  probeTimeoutMs: 1_000,
   probeMisses: 3,
   firstRestartMs: 250,
   longestRestartMs: 30_000,
@@ -90,6 +92,9 @@ export class TurnServer {
 
   /** New connections get this certificate; open ones stay. */
   async use(certificate: KeyPair): Promise<void> {
+    if (certificate.chain === this.#certificate?.chain || this.#options.settings.tlsPort === 0) {
+      return;
+    }
     this.#certificate = certificate;
     await this.#writeCertificate(certificate);
     if (this.#hasTls) {
@@ -189,19 +194,26 @@ export class TurnServer {
   async #watch(): Promise<void> {
     let misses = 0;
     while (!this.#closed) {
-      await delay(timings.probeIntervalMs, undefined, { signal: this.#abort.signal }).catch(() => undefined);
+      // After a restart nobody is led here until it answers.
+      const pauseMs = this.#isHealthy ? timings.probeIntervalMs : timings.firstProbesMs;
+      await delay(pauseMs, undefined, { signal: this.#abort.signal }).catch(() => undefined);
       if (this.#closed) {
         return;
       }
       if (await this.#probe()) {
         misses = 0;
         this.#setHealth(true);
-      } else if (!this.#closed && this.#child !== undefined && ++misses >= timings.probeMisses) {
+      } else if (!this.#closed && this.#child !== undefined && ++misses >= this.#patience()) {
         misses = 0;
         this.#options.log.warn('the TURN server does not answer and is ended');
         this.#child.kill('SIGKILL');
       }
     }
+  }
+
+  /** One that has just been started takes its time; one that has answered before answers at once or is stuck. */
+  #patience(): number {
+    return this.#isHealthy ? timings.probeMisses : timings.startMs / (timings.probeTimeoutMs + timings.firstProbesMs);
   }
 
   #probe(): Promise<boolean> {

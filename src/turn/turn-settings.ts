@@ -1,5 +1,6 @@
 /** What a TURN server is told, from the options and what the node knows about itself. */
 import { hkdfSync } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import type { Config } from '../config/options.ts';
 
 export type TurnSettings = {
@@ -17,11 +18,17 @@ export type TurnSettings = {
   relayPortStart: number;
   relayPortEnd: number;
   allocationsPerUser: number;
-  /** Networks that may be relayed to, besides the nodes that carry media. */
+  /** IPv4 addresses and networks that may be relayed to from the start, besides the nodes that come and go. */
   peerNetworks: readonly string[];
 };
 
-export type TurnPlace = { address: string; publicAddress: string; secret: string };
+export type TurnPlace = {
+  address: string;
+  publicAddress: string;
+  secret: string;
+  /** Of the media of this node. */
+  ownAddresses: readonly string[];
+};
 
 export function turnSettings({ cluster, tls, turn }: Config, place: TurnPlace): TurnSettings {
   return {
@@ -35,7 +42,9 @@ export function turnSettings({ cluster, tls, turn }: Config, place: TurnPlace): 
     relayPortStart: turn.relay_range_start,
     relayPortEnd: turn.relay_range_end,
     allocationsPerUser: turn.per_user_relay_allocation_limit,
-    peerNetworks: turn.allow_peer_cidrs,
+    peerNetworks: [
+      ...new Set([place.address, ...place.ownAddresses.filter((one) => isIPv4(one)), ...turn.allow_peer_cidrs]),
+    ],
   };
 }
 
