@@ -52,15 +52,17 @@ describe('renewal', () => {
 });
 
 describe('a sealed record', () => {
-  const seal = new Seal('plenum', 'the secret of the cluster');
+  const seal = new Seal('plenum', ['the secret of the cluster']);
 
   it('opens with the same secret and name alone, and not when a bit was changed', () => {
     const sealed = seal.close('certificate', Buffer.from('content'));
     assert.equal(Buffer.from(seal.open('certificate', sealed)).toString(), 'content');
     assert.ok(!Buffer.from(sealed).includes('content'));
+    const renewed = new Seal('plenum', ['a new secret of the cluster', 'the secret of the cluster']);
+    assert.equal(Buffer.from(renewed.open('certificate', sealed)).toString(), 'content');
     const broken = (open: () => unknown): void => assert.throws(open, { reason: 'seal-broken' });
     broken(() => seal.open('other', sealed));
-    broken(() => new Seal('plenum', 'another secret of one').open('certificate', sealed));
+    broken(() => new Seal('plenum', ['another secret of one']).open('certificate', sealed));
     for (const at of [0, 5, 20, sealed.length - 1]) {
       const changed = Buffer.from(sealed);
       changed[at] = (changed[at] ?? 0) ^ 1;
@@ -115,7 +117,7 @@ describe('looking after the certificate', () => {
 
   function startNode(server: MemoryStoreServer, nodeId: string, source: CertificateSource) {
     const shared = server.connect();
-    const store = new CertificateStore(shared.records, new Seal('test', 'the secret of the cluster'));
+    const store = new CertificateStore(shared.records, new Seal('test', ['the secret of the cluster']));
     const holder = new CertificateHolder({ store, health: shared.health, log, now: Date.now });
     const counted: string[] = [];
     const observer = {

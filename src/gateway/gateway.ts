@@ -1,10 +1,12 @@
 import { WebSocketServer } from 'ws';
+import type { AdminHandler } from '../admin/admin-api.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Config } from '../config/options.ts';
 import { createEdgeGuards, type EdgeGuards } from '../edge/guards.ts';
 import type { Logger } from '../observe/log.ts';
+import { AdminRoute } from './admin-route.ts';
 import { HostLinks } from './host-links.ts';
 import { HttpListener } from './http-listener.ts';
 import { type HealthCheck, HttpRoute } from './http-route.ts';
@@ -30,6 +32,8 @@ export type GatewayOptions = {
   staticDir?: string | undefined;
   /** Without it `/meet/token` answers 404, and people come to the page with a token in their link. */
   meetToken?: MeetTokenIssuer | undefined;
+  /** Without it `/admin/` answers 404. */
+  admin?: AdminHandler | undefined;
   timings?: Partial<GatewayTimings>;
   /** Shared with the other public ports of this node; of its own when left out. */
   guards?: EdgeGuards;
@@ -63,7 +67,8 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
-    this.#timings = { ...defaultTimings, ...options.timings };
+    const hostGraceMs = options.config.cluster.host_grace * 1_000;
+    this.#timings = { ...defaultTimings, hostGraceMs, ...options.timings };
     this.#guards = options.guards ?? createEdgeGuards(options.config);
     this.#links = new HostLinks(options);
     this.#keepAlive = new KeepAlive(this.#timings);
@@ -153,6 +158,7 @@ export class Gateway {
         observer,
         log,
         holdMs: this.#timings.holdMs,
+        hostGraceMs: this.#timings.hostGraceMs,
         firstAnswerTimeoutMs: this.#timings.firstAnswerTimeoutMs,
         queueLimitBytes: config.limit.signal_queue_bytes,
       },
@@ -160,7 +166,7 @@ export class Gateway {
   }
 
   #createHttpRoute(): HttpRoute {
-    const { config, twirp, health, observer, log, verifier } = this.#options;
+    const { config, twirp, admin, health, observer, log, verifier } = this.#options;
     const twirpRoute = new TwirpRoute({
       handler: twirp,
       bodyLimitBytes: config.limit.max_api_request_body_size,
@@ -174,6 +180,7 @@ export class Gateway {
       signal: this.#signal,
       twirp: twirpRoute,
       meet: this.#meet,
+      admin: new AdminRoute(admin),
       health,
       observer,
       log,

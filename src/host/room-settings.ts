@@ -11,6 +11,8 @@ export type RoomSettingsOptions = {
   now: () => number;
   /** Plenum's own TURN servers; undefined without. */
   turn?: TurnAccess | undefined;
+  /** In a cluster; see `RoomSettings`. */
+  givesKeepsakes?: boolean;
 };
 
 export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
@@ -34,6 +36,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     speakerIntervalMs: config.audio.update_interval,
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
+    givesKeepsakes: options.givesKeepsakes ?? false,
     forceRelay: config.rtc.force_relay,
     iceServersOf: (participant) => iceServersOf(options, participant),
   };

@@ -13,7 +13,7 @@ import { SelfSignedSource } from '../certificates/self-signed-source.ts';
 import type { CertificateSource } from '../certificates/source.ts';
 import type { ClusterStore } from '../cluster/store.ts';
 import { MemoryStoreServer } from '../cluster/memory-store.ts';
-import { clusterSecret } from '../cluster/relay-config.ts';
+import { clusterSecrets } from '../cluster/relay-config.ts';
 import { certificateNames } from '../config/certificate-names.ts';
 import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
@@ -41,8 +41,8 @@ export async function startCertificates(parts: CertificateParts): Promise<Certif
     return undefined;
   }
   const local = new LocalRecords(config.tls.state_dir);
-  const secret = cluster === undefined ? await localSecret(config.tls.state_dir) : clusterSecret(config.cluster);
-  const seal = new Seal(config.cluster.name, secret);
+  const secrets = cluster === undefined ? [await localSecret(config.tls.state_dir)] : clusterSecrets(config.cluster);
+  const seal = new Seal(config.cluster.name, secrets);
   const store = new CertificateStore(cluster?.records ?? local, seal);
   const shared = cluster ?? stack.adopt(new MemoryStoreServer().connect(), (value) => value.close());
   const holder = new CertificateHolder({

@@ -3,6 +3,7 @@ import { ListParticipantsRequest } from '@livekit/protocol';
 import { RoomClient } from '../api/room-client.ts';
 import { ClusterDirectory } from '../cluster/cluster-directory.ts';
 import { RoomRecovery } from '../cluster/room-recovery.ts';
+import { ClusterDrains } from '../drain/cluster-drains.ts';
 import type { Health } from '../gateway/http-route.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
@@ -59,6 +60,23 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     hasAnswered ||= store.health.answeringSince() !== undefined;
     return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
   };
+  const drains = stack.adopt(
+    new ClusterDrains({
+      ...node,
+      reach: directory.reach,
+      opinions: directory.opinions,
+      limits,
+      region: config.region,
+      moved: (roomName, hostId) => void openRecovered(client, roomName, hostId),
+      log,
+    }),
+    (value) => value.close(),
+  );
+  await drains.start();
+  metrics.watchNodes(
+    () => nodes.mediaNodes().map(({ state }) => state),
+    () => drains.progress(),
+  );
   const face = new PublicFace({
     config,
     log,
@@ -66,6 +84,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     client,
     metrics,
     health,
+    nodes: drains.admin,
     certificates,
     turnBackends: config.turn.enabled && !config.turn.external_tls ? () => turnBackends(nodes) : undefined,
   });

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import path from 'node:path';
 import { TLSSocket } from 'node:tls';
+import { createAdminApi } from '../admin/admin-api.ts';
 import { createMeetTokenHandler } from '../api/meet-token.ts';
 import type { RoomClient } from '../api/room-client.ts';
 import { createTwirpHandler } from '../api/twirp-handler.ts';
@@ -10,6 +11,7 @@ import { createSelfSigned } from '../certificates/self-signed.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import { certificateNames } from '../config/certificate-names.ts';
 import type { Config } from '../config/options.ts';
+import type { NodeAdmin } from '../drain/node-admin.ts';
 import { EdgeListener, type TurnSplit } from '../edge/edge-listener.ts';
 import { createEdgeGuards, type EdgeGuards } from '../edge/guards.ts';
 import { startRedirectServer, type RedirectServer } from '../edge/redirect-server.ts';
@@ -28,6 +30,7 @@ export type PublicFaceOptions = {
   client: RoomClient;
   metrics: Metrics;
   health: HealthCheck;
+  nodes: NodeAdmin;
   /** Without it there is no HTTPS. */
   certificates: Certificates | undefined;
   /** TURN servers to lead clients to, in order of preference; undefined where TURN over TLS does not come this way. */
@@ -114,7 +117,7 @@ export class PublicFace {
 }
 
 function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway {
-  const { config, log, directory, client, metrics, health, certificates } = options;
+  const { config, log, directory, client, metrics, health, nodes, certificates } = options;
   const meetToken = createMeetTokenHandler(config);
   return new Gateway({
     config,
@@ -123,6 +126,7 @@ function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway 
     connector: directory,
     twirp: createTwirpHandler({ directory, client, limits: config.limit, observer: metrics.twirp, log }),
     health,
+    admin: createAdminApi({ nodes, config, log }),
     observer: metrics.gateway,
     verifier: createTokenVerifier(config.keys),
     guards,

@@ -1,6 +1,6 @@
 /** The TURN server of a media node, and how clients reach it. */
 import { randomBytes } from 'node:crypto';
-import { clusterSecret } from '../cluster/relay-config.ts';
+import { clusterSecrets } from '../cluster/relay-config.ts';
 import type { Config } from '../config/options.ts';
 import type { TurnBackend } from '../edge/turn-splice.ts';
 import type { MediaSettings } from '../media/media-types.ts';
@@ -56,8 +56,8 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   }
   const address = ownAddress(config, media);
   const publicAddress = media.announcedAddresses[0] ?? address;
-  const secret = sharedSecret(config);
-  const settings = turnSettings(config, { address, publicAddress, secret, ownAddresses: media.announcedAddresses });
+  const secrets = sharedSecrets(config);
+  const settings = turnSettings(config, { address, publicAddress, secrets, ownAddresses: media.announcedAddresses });
   // With a certificate from the start it need not be started again as soon as there is one.
   await certificates?.holder.first(firstCertificateMs);
   const server = await TurnServer.start({
@@ -75,7 +75,7 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   const timer = setInterval(allow, peersIntervalMs);
   stack.defer(() => clearInterval(timer));
   return {
-    access: turnAccess(config, { publicAddress, secret }),
+    access: turnAccess(config, { publicAddress, secret: secrets[0] ?? '' }),
     backend: () =>
       server.isHealthy && settings.tlsPort !== 0 && certificates?.holder.current !== undefined
         ? { host: address, port: settings.tlsPort }
@@ -105,9 +105,12 @@ function ownAddress({ turn }: Config, media: MediaSettings): string {
   return isWildcard(media.listenAddress) ? (machineAddresses()[0] ?? '127.0.0.1') : media.listenAddress;
 }
 
-function sharedSecret({ cluster }: Config): string {
+/** Those of before are accepted too, while a cluster changes its secret node by node. */
+function sharedSecrets({ cluster }: Config): string[] {
   const isAlone = cluster.secret === '' && cluster.secret_file === '';
-  return isAlone ? randomBytes(32).toString('hex') : turnSecret(cluster.name, clusterSecret(cluster));
+  return isAlone
+    ? [randomBytes(32).toString('hex')]
+    : clusterSecrets(cluster).map((secret) => turnSecret(cluster.name, secret));
 }
 
 /** Only IPv4 is relayed; names of nodes are for nodes. */

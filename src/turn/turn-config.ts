@@ -57,11 +57,11 @@ function listeners(settings: TurnSettings, files: TurnFiles): string[] {
   ];
 }
 
-function credentials({ realm, secret, allocationsPerUser }: TurnSettings): string[] {
+function credentials({ realm, secrets, allocationsPerUser }: TurnSettings): string[] {
   return [
     `realm=${realm}`,
     'use-auth-secret',
-    `static-auth-secret=${secret}`,
+    ...secrets.map((secret) => `static-auth-secret=${secret}`),
     'fingerprint',
     'stale-nonce=600',
     `user-quota=${allocationsPerUser}`,

@@ -6,8 +6,8 @@ import type { Config } from '../config/options.ts';
 export type TurnSettings = {
   program: string;
   realm: string;
-  /** From which time-limited credentials are made; the same on all nodes, so that each can make them for all. */
-  secret: string;
+  /** From which time-limited credentials are made, the same on all nodes, so that each can make them for all. */
+  secrets: readonly string[];
   /** Address that it listens on and relays from. */
   address: string;
   /** Address under which clients reach `address`; equal to it without translation in between. */
@@ -25,7 +25,7 @@ export type TurnSettings = {
 export type TurnPlace = {
   address: string;
   publicAddress: string;
-  secret: string;
+  secrets: readonly string[];
   /** Of the media of this node. */
   ownAddresses: readonly string[];
 };
@@ -34,7 +34,7 @@ export function turnSettings({ cluster, tls, turn }: Config, place: TurnPlace): 
   return {
     program: turn.program,
     realm: cluster.name,
-    secret: place.secret,
+    secrets: place.secrets,
     address: place.address,
     publicAddress: place.publicAddress,
     udpPort: turn.udp_port,

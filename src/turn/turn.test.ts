@@ -8,7 +8,7 @@ import { readTurnLine } from './turn-log.ts';
 import { turnSecret, turnSettings } from './turn-settings.ts';
 
 const files = { certificate: '/c', key: '/k', peers: '/p', pid: '/i' };
-const place = { address: '10.0.0.4', publicAddress: '203.0.113.4', secret: 's3cret', ownAddresses: ['203.0.113.4'] };
+const place = { address: '10.0.0.4', publicAddress: '203.0.113.4', secrets: ['s3cret'], ownAddresses: ['203.0.113.4'] };
 
 function settings(changes: Record<string, unknown> = {}) {
   return turnSettings(configSchema.parse({ turn: { enabled: true }, tls: { mode: 'selfsigned' }, ...changes }), place);

@@ -16,7 +16,7 @@ import { Pebble } from '../kit/pebble.ts';
 
 describe('an order at an ACME authority', () => {
   const records = new MemoryStoreServer().connect().records;
-  const store = new CertificateStore(records, new Seal('test', 'a secret of sixteen'));
+  const store = new CertificateStore(records, new Seal('test', ['a secret of sixteen']));
   let server: RedirectServer;
   let pebble: Pebble;
   before(async () => {

@@ -193,16 +193,6 @@ export class TurnClient {
   }
 }
 
-/** Credentials as a server hands them out (draft-uberti-behave-turn-rest-00). @param expiresAtS Unix seconds */
-export function turnCredentials(
-  secret: string,
-  user: string,
-  expiresAtS: number,
-): { username: string; credential: string } {
-  const username = `${Math.trunc(expiresAtS)}:${user}`;
-  return { username, credential: createHmac('sha1', secret).update(username).digest('base64') };
-}
-
 /** 0 while the header is incomplete. */
 function frameSize(bytes: Buffer): number {
   if (bytes.length < 4) return 0;
