@@ -39,7 +39,7 @@ export class CertificateManager {
   readonly #lease: LeaseKeeper;
   #epoch: Epoch | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #working: Promise<void> | undefined;
+  #isWorking = false;
   #failures = 0;
   #closed = false;
 
@@ -90,17 +90,20 @@ export class CertificateManager {
   /** One attempt at a time, also when the lease goes and comes back meanwhile. */
   #work(): void {
     const epoch = this.#epoch;
-    if (epoch !== undefined) {
-      this.#working ??= this.#attempt(epoch)
-        .then((delayMs) => {
-          this.#working = undefined;
-          this.#schedule(delayMs);
-        })
-        .catch((error: unknown) => {
-          this.#working = undefined;
-          this.#options.log.error({ err: error }, 'looking after the certificate failed');
-        });
+    if (epoch === undefined || this.#isWorking) {
+      return;
     }
+    this.#isWorking = true;
+    this.#attempt(epoch)
+      .then((delayMs) => {
+        this.#isWorking = false;
+        // A lease that came anew meanwhile begins at once.
+        this.#schedule(this.#epoch === epoch ? delayMs : 0);
+      })
+      .catch((error: unknown) => {
+        this.#isWorking = false;
+        this.#options.log.error({ err: error }, 'looking after the certificate failed');
+      });
   }
 
   /** @returns milliseconds until the next look */

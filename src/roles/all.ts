@@ -5,6 +5,7 @@ import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink, type MemoryLinkOptions } from '../cluster/memory-link.ts';
 import type { Config } from '../config/options.ts';
 import { AloneNode, type AloneNodeOptions } from '../drain/alone-node.ts';
+import type { TurnBackend } from '../edge/turn-splice.ts';
 import type { Health } from '../gateway/http-route.ts';
 import type { GatewayLoad } from '../gateway/gateway.ts';
 import type { RoomHostStats } from '../host/contracts.ts';
@@ -33,7 +34,7 @@ import {
 } from './node-parts.ts';
 import { startCertificates } from './certificate-parts.ts';
 import { PublicFace } from './public-face.ts';
-import { startTurn } from './turn-parts.ts';
+import { startTurn, type Turn } from './turn-parts.ts';
 
 export type StartOptions = {
   config: Config;
@@ -87,14 +88,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     value.close(),
   );
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
-  const host = new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now, turn: turn?.access }),
-    registrar: directory,
-    webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
-    signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
-    random: randomSuffix,
-    log,
-  });
+  const host = createHost({ config, log, nodeId, directory, metrics, webhooks, turn });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
     participants: host.stats().participants,
@@ -113,20 +107,9 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     () => [alone.state],
     () => [],
   );
-  const turnBackends =
-    turn === undefined || config.turn.external_tls
-      ? undefined
-      : () => [turn.backend()].filter((one) => one !== undefined);
   const face = new PublicFace({
-    config,
-    log,
-    directory,
-    client,
-    metrics,
-    health,
-    certificates,
-    turnBackends,
-    nodes: alone,
+    ...{ config, log, directory, client, metrics, health, certificates, nodes: alone },
+    turnBackends: ownTurn(config, turn),
   });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
@@ -149,6 +132,32 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     workerPids: () => pool.workers.map((worker) => worker.pid),
   };
   return { port: gateway.port, debug, finished: alone.drained, ...alone.drainOption(config.drain) };
+}
+
+type HostParts = Pick<StartOptions, 'config' | 'log'> & {
+  nodeId: NodeId;
+  directory: MemoryDirectory;
+  metrics: Metrics;
+  webhooks: WebhookSender;
+  turn: Turn | undefined;
+};
+
+function createHost({ config, log, nodeId, directory, metrics, webhooks, turn }: HostParts): RoomHostNode {
+  return new RoomHostNode({
+    settings: toRoomSettings({ config, nodeId, now: Date.now, turn: turn?.access }),
+    registrar: directory,
+    webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
+    signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
+    random: randomSuffix,
+    log,
+  });
+}
+
+/** The TLS port leads to the TURN server of this node, unless a load balancer does. */
+function ownTurn(config: Config, turn: Turn | undefined): (() => TurnBackend[]) | undefined {
+  return turn === undefined || config.turn.external_tls
+    ? undefined
+    : () => [turn.backend()].filter((one) => one !== undefined);
 }
 
 type AloneParts = Pick<StartOptions, 'config' | 'log'> & {

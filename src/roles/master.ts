@@ -4,7 +4,8 @@ import { RoomClient } from '../api/room-client.ts';
 import { ClusterDirectory } from '../cluster/cluster-directory.ts';
 import { RoomRecovery } from '../cluster/room-recovery.ts';
 import { ClusterDrains } from '../drain/cluster-drains.ts';
-import type { Health } from '../gateway/http-route.ts';
+import type { StoreHealth } from '../cluster/store.ts';
+import type { HealthCheck } from '../gateway/http-route.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import type { NodeId } from '../protocol/ids.ts';
@@ -54,12 +55,6 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     log,
   });
   stack.adopt(recovery, (value) => value.close()).start();
-  let hasAnswered = false;
-  const health = (): Health => {
-    // Once the store has answered, its absence is no reason to send clients elsewhere.
-    hasAnswered ||= store.health.answeringSince() !== undefined;
-    return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
-  };
   const drains = stack.adopt(
     new ClusterDrains({
       ...node,
@@ -78,14 +73,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     () => drains.progress(),
   );
   const face = new PublicFace({
-    config,
-    log,
-    directory,
-    client,
-    metrics,
-    health,
-    nodes: drains.admin,
-    certificates,
+    ...{ config, log, directory, client, metrics, certificates, nodes: drains.admin },
+    health: healthOf(store.health),
     turnBackends: config.turn.enabled && !config.turn.external_tls ? () => turnBackends(nodes) : undefined,
   });
   const gateway = stack.adopt(face, (value) => value.close());
@@ -100,6 +89,15 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   stack.adopt(heartbeat, (value) => value.close(nodeId)).start();
   log.info({ port: gateway.port, relayPort: relay.port, nodeId, role }, 'node is ready');
   return gateway.port;
+}
+
+/** Once the store has answered, its absence is no reason to send clients elsewhere. */
+function healthOf(store: StoreHealth): HealthCheck {
+  let hasAnswered = false;
+  return () => {
+    hasAnswered ||= store.answeringSince() !== undefined;
+    return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
+  };
 }
 
 /** Any question makes the new host open the room; when it does not get there, the first client does the same. */

@@ -10,7 +10,6 @@ import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
 import type { Config } from '../config/options.ts';
 import { DrainService } from '../drain/drain-service.ts';
-import type { TurnBackend } from '../edge/turn-splice.ts';
 import type { RoomMoves } from '../host/room-moves.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
@@ -22,7 +21,6 @@ import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import { RoomEvents } from '../observe/room-events.ts';
-import type { NodeLoad } from '../placement/load.ts';
 import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
@@ -53,10 +51,11 @@ export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   return { ...running, close };
 }
 
+const role = 'media';
+
 type Started = Omit<RunningMedia, 'close'>;
 
 async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
-  const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
@@ -113,9 +112,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const load = (): NodeLoad => meter.load;
-  const turnBackend = (): TurnBackend | undefined => turn?.backend();
-  const heartbeat = createHeartbeat({ config, log, role, node, load, publicAddress, own, turn: turnBackend });
+  const states = { load: () => meter.load, turn: () => turn?.backend(), publicAddress };
+  const heartbeat = createHeartbeat({ config, log, role, node, own, ...states });
   await enterService({ own, heartbeat, node, pool, log, stack });
   // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {

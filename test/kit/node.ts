@@ -88,15 +88,8 @@ export async function startNodeProcess(options: ProcessNodeOptions = {}): Promis
   const file = path.join(folder, 'config.yaml');
   await writeFile(file, JSON.stringify(config));
   const main = path.join(import.meta.dirname, '../../src/main.ts');
-  const [program = process.execPath, ...args] = [
-    ...(options.prefix ?? []),
-    process.execPath,
-    main,
-    'dev',
-    '--config',
-    file,
-  ];
-  const child = spawn(program, args, {
+  const [program, ...args] = [...(options.prefix ?? []), process.execPath, main, 'dev', '--config', file];
+  const child = spawn(program ?? process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
     detached: options.ownGroup ?? false,
