@@ -126,7 +126,7 @@ function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway 
     connector: directory,
     twirp: createTwirpHandler({ directory, client, limits: config.limit, observer: metrics.twirp, log }),
     health,
-    admin: createAdminApi({ nodes, config, log }),
+    admin: createAdminApi({ nodes, certificate: certificates && (() => certificates.store.status()), config, log }),
     observer: metrics.gateway,
     verifier: createTokenVerifier(config.keys),
     guards,
