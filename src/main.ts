@@ -71,6 +71,7 @@ function devCommand(): Command {
     .addHelpText('after', aboutDev)
     .action(async (flags: ServerFlags) => {
       const config = readConfig(flags, developmentDefaults);
+      checkRole(config, 'all');
       await serve(config, 'all', (server) => process.stdout.write(developmentBanner(config, server.port)));
     });
 }

@@ -2,6 +2,7 @@
  * The one table of options: name, type, default and text. Names are LiveKit's where the meaning is the same, and stay
  * as they are in the YAML file all the way through the code, so that one name is found everywhere.
  */
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const port = z.int().min(0).max(65_535);
@@ -9,6 +10,17 @@ const seconds = z.number().min(0);
 /** What LiveKit's protocol tells clients as `uint32`. */
 const uint32 = z.int().min(0).max(4_294_967_295);
 const bytes = z.int().min(0);
+
+/** An address, or a network such as `10.0.0.0/8`. */
+const network = z.string().refine(
+  (text) => {
+    const [address = '', prefix, ...rest] = text.split('/');
+    const bits = isIP(address) === 4 ? 32 : 128;
+    const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+    return isIP(address) !== 0 && isPrefix && rest.length === 0;
+  },
+  { error: 'must be an address or a network such as 10.0.0.0/8' },
+);
 
 /** One address or a list of them. */
 const addresses = z.union([z.array(z.string().min(1)), z.string().transform((address) => [address])]);
@@ -42,6 +54,10 @@ const rtc = z.strictObject({
   enable_tcp: z.boolean().default(true).describe('Offer ICE over TCP on the media ports.'),
   enable_udp: z.boolean().default(true).describe('Offer UDP on the media ports.'),
   turn_servers: z.array(turnServer).default([]).describe('TURN servers handed to clients.'),
+  force_relay: z
+    .boolean()
+    .default(false)
+    .describe('Tell clients to send media through TURN alone, over TLS where there is a certificate.'),
   stun_servers: z.array(z.string()).default([]).describe('STUN servers (`host:port`) handed to clients.'),
   initial_bitrate_bps: z
     .int()
@@ -78,6 +94,110 @@ const rtc = z.strictObject({
       'Participants of one room on one media worker; further ones go to another worker, so that none of them sends one track too often.',
     ),
   resume_timeout: seconds.default(5).describe('Seconds a client whose media connection was lost has to resume.'),
+});
+
+const tls = z.strictObject({
+  mode: z
+    .enum(['off', 'letsencrypt', 'owncert', 'selfsigned'])
+    .default('off')
+    .describe(
+      'Where the certificate comes from. `letsencrypt` orders one from an ACME authority, `owncert` takes `tls.certificate` and `tls.key`, `selfsigned` makes one that browsers warn about. `off` serves plain HTTP alone.',
+    ),
+  domain: z.string().default('').describe('Public name of the site.'),
+  names: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'More names or addresses for the certificate; those of `tls.domain` and `turn.domain` are in it anyway. Addresses alone get a certificate without any domain.',
+    ),
+  port: port.default(443).describe('HTTPS port, where TURN over TLS arrives too.'),
+  http_port: port
+    .default(80)
+    .describe('HTTP port that answers ACME challenges and sends everything else to HTTPS; 0 = none.'),
+  proxy_protocol: z
+    .boolean()
+    .default(false)
+    .describe('Take the PROXY protocol (1 and 2) on `tls.port` from `trusted_proxies`.'),
+  certificate: z
+    .string()
+    .default('')
+    .describe(
+      'Mode `owncert`: certificate chain in PEM, leaf first, as text, as base64 of it, as a file (looked at again every 10 s) or as a URL (fetched once and kept).',
+    ),
+  key: z.string().default('').describe('Mode `owncert`: its private key, given in the same ways.'),
+  state_dir: z
+    .string()
+    .min(1)
+    .default('/var/lib/plenum')
+    .describe('Folder in which a node keeps its certificate; in a cluster a sealed copy for starts without Redis.'),
+  hsts_max_age: z
+    .int()
+    .min(0)
+    .default(15_552_000)
+    .describe(
+      'Seconds for which browsers are told to use HTTPS alone (HSTS), with certificates that are not self-signed; 0 = they are not told.',
+    ),
+  acme: z
+    .strictObject({
+      directory_url: z
+        .string()
+        .default('')
+        .describe("Another authority than Let's Encrypt; its own certificate is trusted by `NODE_EXTRA_CA_CERTS`."),
+      staging: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Let's Encrypt's staging environment: for trials, with generous limits and certificates that nobody trusts.",
+        ),
+      email: z.string().default('').describe('Where the authority sends warnings; empty = nowhere.'),
+      profile: z
+        .string()
+        .default('')
+        .describe(
+          'Certificate profile; empty = `shortlived` when an address is certified, else what the authority prefers.',
+        ),
+    })
+    .prefault({})
+    .describe('Mode `letsencrypt`.'),
+});
+
+const turn = z.strictObject({
+  enabled: z.boolean().default(false).describe('Run a TURN server (coturn) beside the media workers.'),
+  domain: z
+    .string()
+    .default('')
+    .describe('Name of TURN over TLS; empty = `tls.domain`, where both share one port and tell each other apart.'),
+  external_tls: z
+    .boolean()
+    .default(false)
+    .describe(
+      '`turn.domain` leads to a load balancer of its own that passes TLS on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters.',
+    ),
+  address: z
+    .string()
+    .default('')
+    .describe('Address of this machine that TURN listens on and relays from; empty = that of the media.'),
+  udp_port: port.default(443).describe('Port of TURN over UDP.'),
+  tls_port: port.default(5349).describe('Port of TURN over TLS on the media nodes; masters lead TLS clients there.'),
+  relay_range_start: port.default(40_000).describe('First port that media is relayed from.'),
+  relay_range_end: port.default(49_999).describe('Last port that media is relayed from.'),
+  ttl_seconds: z
+    .int()
+    .min(10)
+    .default(300)
+    .describe('For how long credentials of a participant may open a relay; one that is open goes on.'),
+  per_user_relay_allocation_limit: z
+    .int()
+    .min(1)
+    .default(12)
+    .describe('Relays that one participant may have at a time.'),
+  allow_peer_cidrs: z
+    .array(network.refine((text) => !text.includes(':'), { error: 'must be IPv4' }))
+    .default([])
+    .describe(
+      'IPv4 networks that may be relayed to besides the media nodes, which are always allowed. Everything else is refused.',
+    ),
+  program: z.string().min(1).default('turnserver').describe('The coturn program.'),
 });
 
 const room = z.strictObject({
@@ -125,6 +245,32 @@ const limit = z.strictObject({
     .min(1)
     .default(20_000)
     .describe('Open sockets, half-open ones included; further ones get 503.'),
+  connections_per_address: z
+    .int()
+    .min(0)
+    .default(1_000)
+    .describe('Open connections of one client address (of one /64 with IPv6); 0 = no limit.'),
+  connection_rate_per_address: z
+    .int()
+    .min(0)
+    .default(100)
+    .describe(
+      'New connections per second of one client address, with `connections_per_address` at once after a rest; 0 = no limit.',
+    ),
+  request_rate_per_address: z
+    .int()
+    .min(0)
+    .default(200)
+    .describe(
+      'Requests without a token per second of one client address, ten times as many at once after a rest; further ones get 429. 0 = no limit.',
+    ),
+  bad_token_rate_per_address: z
+    .int()
+    .min(0)
+    .default(5)
+    .describe(
+      'Requests with an invalid token per second of one client address, ten times as many at once after a rest; further ones get 429. Valid tokens are never limited. 0 = no limit.',
+    ),
   max_pending_joins: z.int().min(1).default(2_000).describe('Joins under way; further ones get 503.'),
   signal_queue_bytes: bytes
     .default(4 * 1024 * 1024)
@@ -381,12 +527,20 @@ const azure = z.strictObject({
 export const configSchema = z.strictObject({
   port: port.default(7880).describe('HTTP and WebSocket port.'),
   bind_addresses: z.array(z.string()).default(['0.0.0.0']).describe('Addresses that the HTTP port listens on.'),
+  trusted_proxies: z
+    .array(network)
+    .default(['127.0.0.0/8', '::1/128'])
+    .describe(
+      'Addresses and networks of proxies and load balancers. Only they are believed about who a client is (`X-Forwarded-For`, `X-Real-IP`, `CF-Connecting-IP`, PROXY protocol), and the limits per address do not hold for them.',
+    ),
   keys: z.record(z.string(), z.string()).default({}).describe('API keys and their secrets.'),
   region: z.string().default('').describe('Region of this node, told to clients.'),
   zone: z.string().default('').describe('Availability zone of this node within its region.'),
   prometheus_port: port.default(0).describe('Port of the metrics endpoint; 0 = none.'),
   development: z.boolean().default(false).describe('Development mode: known keys, readable logs.'),
   rtc: rtc.prefault({}).describe('Media transport.'),
+  tls: tls.prefault({}).describe('HTTPS and certificates.'),
+  turn: turn.prefault({}).describe('Relay for clients behind firewalls.'),
   room: room.prefault({}).describe('Room defaults.'),
   limit: limit.prefault({}).describe('Limits.'),
   audio: audio.prefault({}).describe('Speaker detection.'),

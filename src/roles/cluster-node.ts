@@ -64,13 +64,16 @@ export type HeartbeatOptions = {
   publicAddress: string;
   /** Of a node with a lifecycle. */
   own?: OwnLifecycle;
+  /** Where masters lead clients of TURN over TLS to; undefined while they cannot be served. */
+  turn?: () => { host: string; port: number } | undefined;
 };
 
 /** States the node from now on. */
 export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
-  const { config, log, role, node, load, publicAddress, own } = options;
+  const { config, log, role, node, load, publicAddress, own, turn } = options;
   const { nodeId, store, relay } = node;
   const record = (): NodeRecord => ({
+    ...turnPart(turn?.()),
     nodeId,
     machineId: config.cluster.machine_id === '' ? hostname() : config.cluster.machine_id,
     roles: [role],
@@ -93,6 +96,10 @@ export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
     onUnfenced: () => log.info({ nodeId }, 'this node takes work'),
     log,
   });
+}
+
+function turnPart(turn: NodeRecord['turn']): Pick<NodeRecord, 'turn'> {
+  return turn === undefined ? {} : { turn };
 }
 
 export function createOwnLifecycle({

@@ -24,6 +24,7 @@ import { RoomEvents } from '../observe/room-events.ts';
 import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { TurnAccess } from '../turn/turn-access.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import { watchPlatform } from './capacity-parts.ts';
 import type { OwnLifecycle } from '../drain/own-lifecycle.ts';
@@ -39,6 +40,8 @@ import {
   type RoleOptions,
   type RunningRole,
 } from './node-parts.ts';
+
+import { startNodeTurn } from './turn-parts.ts';
 
 /** @property moves the room hosts of this node on their way to others */
 export type RunningMedia = RunningRole & { nodeId: NodeId; moves: RoomMoves };
@@ -62,6 +65,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
+  const turn = await startNodeTurn({ config, log, node, metrics, stack, media: settings });
   const own = createOwnLifecycle({ config, log, node });
   const leases = createLeases({ config, log, node, own, stack });
   const meter = new NodeLoadMeter({
@@ -93,7 +97,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     }),
     (value) => value.close(),
   );
-  const host = createHost({ config, log, node, metrics, stack, leases });
+  const host = createHost({ config, log, node, metrics, stack, leases, turn: turn?.access });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
     participants: host.stats().participants,
@@ -110,7 +114,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
+  const states = { load: () => meter.load, turn: () => turn?.backend(), publicAddress };
+  const heartbeat = createHeartbeat({ config, log, role, node, own, ...states });
   await enterService({ own, heartbeat, node, pool, log, stack });
   await watchPlatform({ config, log, node, stack, load: () => meter.load });
   // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
@@ -133,7 +138,7 @@ function createSeeker(
   return new HostSeeker({ nodeId, nodes, rooms, relay, intervalMs: timings.heartbeatMs, ownRoom, log });
 }
 
-type LeaseParts = Omit<HostParts, 'metrics' | 'leases'> & { own: OwnLifecycle };
+type LeaseParts = Omit<HostParts, 'metrics' | 'leases' | 'turn'> & { own: OwnLifecycle };
 
 function createLeases({ config, log, node, own, stack }: LeaseParts): RoomLeases {
   const { nodeId, store, relay, nodes } = node;
@@ -165,16 +170,17 @@ type HostParts = {
   metrics: Metrics;
   stack: AsyncDisposableStack;
   leases: RoomLeases;
+  turn: TurnAccess | undefined;
 };
 
-function createHost({ config, log, node, metrics, stack, leases }: HostParts): RoomHostNode {
+function createHost({ config, log, node, metrics, stack, leases, turn }: HostParts): RoomHostNode {
   const { nodeId, nodes, relay } = node;
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
   return new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true, turn }),
     registrar: leases,
     ownership: leases,
     legPlacer: new ClusterLegs({

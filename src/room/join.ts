@@ -99,7 +99,7 @@ function openLeg(room: RoomState, participant: Participant): void {
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {
-  const configuration = clientConfiguration(participant.client);
+  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
   const unpublishable = unpublishableCodecs(participant.client);
   return new JoinResponse({
     room: room.toVersionedMessage(),

@@ -25,6 +25,8 @@ export type RoomSettings = {
   speakerIntervalMs: number;
   smoothIntervals: number;
   dynacastPauseDelayMs: number;
+  /** Clients are told to send media through TURN alone. */
+  forceRelay: boolean;
   /** Legs outlive this host, so each is given what the next one has to know. */
   givesKeepsakes: boolean;
   /** STUN and TURN servers of one participant, with its credentials; computed outside because they hold a secret and a time. */

@@ -23,6 +23,8 @@ export type SignalOptions = {
   /** Query parameters beside the token. */
   query: Record<string, string>;
   timeoutMs: number;
+  /** Authority to trust for `wss://`, and the name that is expected. */
+  tls?: { ca: string; servername: string };
   onMessage: (message: SignalMessage) => void;
   onClose: (code: number) => void;
 };
@@ -48,6 +50,7 @@ export class LightSignal {
     const query = new URLSearchParams({ access_token: options.token, ...options.query });
     const socket = new WebSocket(`${options.url.replace(/^http/, 'ws')}/rtc?${query.toString()}`, {
       perMessageDeflate: false,
+      ...options.tls,
     });
     const signal = new LightSignal(socket, options);
     try {
