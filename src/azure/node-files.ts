@@ -1,6 +1,5 @@
 /** The files of a node, as text: configuration, Redis, Sentinel, and what operators look at. Pure. */
 import { stringify } from 'yaml';
-import { configSchema } from '../config/options.ts';
 import type { Deployment, MasterDeployment, MediaDeployment } from './deployment.ts';
 import { secretNames } from './deployment-secrets.ts';
 import { portOf } from './port-table.ts';
@@ -86,9 +85,7 @@ export function plenumConfig(deployment: Deployment, facts: NodeFacts, secrets: 
     },
   };
   const own = deployment.role === 'master' ? masterConfig(deployment, secrets) : mediaConfig(deployment, facts);
-  // What this program does not know would keep it from starting.
-  const known = Object.entries(own).filter(([section]) => Object.hasOwn(configSchema.shape, section));
-  return { ...common, ...Object.fromEntries(known) };
+  return { ...common, ...own };
 }
 
 function masterConfig(deployment: MasterDeployment, secrets: NodeSecrets): Record<string, unknown> {
