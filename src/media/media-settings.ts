@@ -15,6 +15,7 @@ export function mediaSettings(config: Config): MediaSettings {
     enableTcp: config.rtc.enable_tcp,
     iceConsentTimeoutSeconds: config.rtc.ice_disconnected_timeout,
     initialBitrateBps: config.rtc.initial_bitrate_bps,
+    alwaysEstimatesBandwidth: config.rtc.bandwidth_estimation === 'always',
     reliableQueueBytes: config.rtc.reliable_queue_bytes,
     pipes: {
       address: config.rtc.pipe_address || (isAnyAddress(listenAddress) ? '127.0.0.1' : listenAddress),
