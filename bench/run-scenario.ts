@@ -29,7 +29,7 @@ export type RunOptions = {
   progress: (text: string) => void;
 };
 
-const shortestWindow = 0.25;
+const shortestWindow = 0.1;
 
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioResult> {
   const notes: string[] = [];
@@ -38,7 +38,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     size: (count) => Math.max(2, Math.round(count * options.scale)),
     seconds: (usual) => usual * Math.max(shortestWindow, Math.min(1, options.scale)),
     isOwnServer: options.external === undefined,
-    onStage: async (wish, work) => onStage(options, wish, work),
+    onStage: async (wish, work) => onStage(options, wish, { work, note: (text) => notes.push(text) }),
     progress: options.progress,
     note: (text) => notes.push(text),
   };
@@ -47,7 +47,9 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   return { scenario: name, title, rows, notes, tookS: (performance.now() - startedMs) / 1000 };
 }
 
-async function onStage<T>(options: RunOptions, wish: ServerWish, work: (stage: Stage) => Promise<T>): Promise<T> {
+type StageWork<T> = { work: (stage: Stage) => Promise<T>; note: (text: string) => void };
+
+async function onStage<T>(options: RunOptions, wish: ServerWish, { work, note }: StageWork<T>): Promise<T> {
   const target = await open(options, wish);
   try {
     const crowd = await Crowd.start(target, options.srtpProfiles);
@@ -60,7 +62,8 @@ async function onStage<T>(options: RunOptions, wish: ServerWish, work: (stage: S
       await crowd.close();
     }
   } finally {
-    await target.close();
+    // What it logged does not make its figures wrong, but has to be known with them.
+    await target.close().catch((error: unknown) => note(error instanceof Error ? error.message : String(error)));
   }
 }
 

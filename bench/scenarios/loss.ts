@@ -52,14 +52,18 @@ async function series(bench: Bench, stage: Stage, share: number): Promise<Row> {
     const passed = relay.counters.down.passed - lossless;
     return {
       series: name,
-      figures: lossFigures(window, (relay.counters.down.lost * 100) / (passed + relay.counters.down.lost)),
+      figures: lossFigures(
+        window,
+        bench.size(viewers),
+        (relay.counters.down.lost * 100) / (passed + relay.counters.down.lost),
+      ),
     };
   } finally {
     relay.close();
   }
 }
 
-function lossFigures(window: Window, lostPercent: number): Record<string, number> {
+function lossFigures(window: Window, count: number, lostPercent: number): Record<string, number> {
   const { totals } = window;
   const late = totals.repair.count;
   return {
@@ -71,7 +75,7 @@ function lossFigures(window: Window, lostPercent: number): Record<string, number
     'given up': window.givenUp,
     'key frames asked': totals.keyFrameRequests,
     'layer changes': window.sizeChanges,
-    'Mbit/s each': (window.bytes * 8) / window.seconds / 1e6 / viewers,
+    'Mbit/s each': (window.bytes * 8) / window.seconds / 1e6 / count,
     'delay p50 ms': totals.mediaDelay.p50Ms,
     'delay p95 ms': totals.mediaDelay.p95Ms,
     'CPU µs/packet': (window.serverCpuS * 1e6) / window.packets,

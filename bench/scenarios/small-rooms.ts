@@ -81,6 +81,8 @@ async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row
       tookMs.push(await life(stage));
       if (tookMs.length % Math.max(1, Math.floor(count / 40)) === 0) {
         samples.push({ lives: tookMs.length, byKind: residentKb(stage) });
+      }
+      if (tookMs.length % Math.max(1, Math.floor(count / 5)) === 0) {
         bench.progress(`small rooms, ${tookMs.length} of ${count} lives`);
       }
     }

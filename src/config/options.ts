@@ -156,6 +156,19 @@ const audio = z.strictObject({
     .default(40)
     .describe('Share of the interval, in percent, that must be that loud.'),
   update_interval: z.int().min(100).default(400).describe('Milliseconds between speaker updates.'),
+  loudest_forwarded: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(6)
+    .describe(
+      'Microphones of a large room that are forwarded at a time: those that are loudest at the moment; 0 = always all.',
+    ),
+  loudest_from: z
+    .int()
+    .min(1)
+    .default(25)
+    .describe('Microphones in a room (on one media worker, open or not) from which on `loudest_forwarded` counts.'),
   smooth_intervals: z.int().min(0).default(2).describe('Intervals over which the level is smoothed.'),
 });
 
