@@ -47,11 +47,18 @@ describe('comparing reports', () => {
 
 describe('variants', () => {
   it('set nested options and the worker', () => {
-    assert.deepEqual(parseVariant('rtc.workers=2,rtc.bandwidth_estimation=always,worker=/x/y'), {
+    assert.deepEqual(parseVariant('rtc.workers=2,rtc.bandwidth_estimation=always,worker=/x/y,srtp=A:B,node=--x=1'), {
       config: { rtc: { workers: 2, bandwidth_estimation: 'always' } },
       worker: '/x/y',
+      srtpProfiles: ['A', 'B'],
+      nodeOptions: '--x=1',
     });
-    assert.deepEqual(parseVariant(''), { config: {}, worker: undefined });
+    assert.deepEqual(parseVariant(''), {
+      config: {},
+      worker: undefined,
+      srtpProfiles: undefined,
+      nodeOptions: undefined,
+    });
     assert.throws(() => parseVariant('nothing'), /not key=value/);
   });
 });

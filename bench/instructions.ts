@@ -17,7 +17,7 @@ export type InstructionCount = { perPacket: number; perJoin: number };
 type Run = { instructions: number; packets: number };
 
 /** Of the same joins each; the difference is what packets cost. */
-const packetCounts = { few: 800, many: 3600 };
+const packetCounts = { few: 500, many: 2500 };
 const viewers = 8;
 
 export function hasValgrind(): boolean {
@@ -42,7 +42,12 @@ async function replay(layers: 'all' | 'lowest', packets: number): Promise<Run> {
   try {
     const worker = await writeWrapper(folder);
     const target = await startTarget({ config: {}, worker, pinned: false });
-    const received = await forward(target, layers, packets).finally(async () => target.close());
+    let received: number;
+    try {
+      received = await forward(target, layers, packets);
+    } finally {
+      await target.close();
+    }
     return { instructions: collected(folder), packets: received };
   } finally {
     rmSync(folder, { recursive: true });

@@ -21,7 +21,6 @@ type Flags = {
   scale: number;
   pin: boolean;
   set?: string;
-  srtp?: string;
   cpuProf?: string;
   a?: string;
   b?: string;
@@ -51,12 +50,14 @@ function createCommand(): Command {
     .option('--server-pid <pid...>', 'its processes, with all that they started, for CPU and memory', parsePids)
     .option('--compare', 'print ratios of two JSON files instead of measuring')
     .option('--json <file>', 'where the figures go (default: tmp/bench-<time>.json)')
-    .option('--set <options>', 'options for the server, such as audio.loudest_forwarded=3,rtc.workers=2')
-    .option('--srtp <profiles>', 'OpenSSL names of what clients offer, such as SRTP_AEAD_AES_128_GCM')
+    .option('--set <options>', 'options for the server, such as audio.loudest_forwarded=3,rtc.workers=2; see --a')
     .option('--no-pin', 'do not keep server and load on a core of their own each')
     .option('--cpu-prof <folder>', 'CPU profiles of the server’s Node processes')
     .addOption(new Option('--scale <share>', 'size of everything, 1 = as defined').argParser(parseScale).default(1))
-    .option('--a <variant>', 'with --b: run both in turns and print ratios; options as in --set, or worker=<binary>')
+    .option(
+      '--a <variant>',
+      'with --b: run both in turns and print ratios; options of the server, worker=<binary>, node=<options>, srtp=<what clients offer>',
+    )
     .option('--b <variant>', 'see --a')
     .addOption(new Option('--pairs <count>', 'with --a and --b').argParser(Number).default(3))
     .addHelpText('after', `\nScenarios:\n${names.join('\n')}\n${examples}`);
@@ -102,14 +103,15 @@ function chosen(names: readonly string[]): Scenario[] {
 
 function toRunOptions(flags: Flags, progress: Progress): RunOptions {
   const { url, apiKey = '', apiSecret = '', serverPid = [] } = flags;
-  const { config, worker } = parseVariant(flags.set ?? '');
+  const { config, worker, srtpProfiles, nodeOptions } = parseVariant(flags.set ?? '');
   return {
     external:
       url === undefined ? undefined : { url: url.replace(/^ws/, 'http'), key: { apiKey, apiSecret }, pids: serverPid },
     config,
     worker,
     profileFolder: flags.cpuProf === undefined ? undefined : path.resolve(flags.cpuProf),
-    srtpProfiles: flags.srtp?.split(':'),
+    srtpProfiles,
+    nodeOptions,
     pinned: flags.pin && url === undefined,
     scale: flags.scale,
     progress: (text) => progress.tell(text),

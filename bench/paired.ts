@@ -3,7 +3,12 @@ import type { RawConfig } from '../test/kit/node.ts';
 import type { Row, ScenarioResult } from './results.ts';
 import { median } from './statistics.ts';
 
-export type Variant = { config: RawConfig; worker: string | undefined };
+export type Variant = {
+  config: RawConfig;
+  worker: string | undefined;
+  srtpProfiles: string[] | undefined;
+  nodeOptions: string | undefined;
+};
 
 export type PairedFigure = {
   series: string;
@@ -16,11 +21,12 @@ export type PairedFigure = {
 };
 
 /**
- * @param text `key=value` pairs, separated by commas: dotted names of options with JSON or plain values, or `worker=path`.
+ * @param text `key=value` pairs, separated by commas: dotted names of options with JSON or plain values, `worker=path`,
+ *   `node=options` of the server's Node, or `srtp=` with OpenSSL's names of what clients offer, separated by colons.
  * @throws Error on anything else
  */
 export function parseVariant(text: string): Variant {
-  const variant: Variant = { config: {}, worker: undefined };
+  const variant: Variant = { config: {}, worker: undefined, srtpProfiles: undefined, nodeOptions: undefined };
   for (const pair of text.split(',').filter((part) => part !== '')) {
     const equals = pair.indexOf('=');
     if (equals < 1) {
@@ -30,6 +36,10 @@ export function parseVariant(text: string): Variant {
     const value = pair.slice(equals + 1);
     if (key === 'worker') {
       variant.worker = value;
+    } else if (key === 'node') {
+      variant.nodeOptions = value;
+    } else if (key === 'srtp') {
+      variant.srtpProfiles = value.split(':');
     } else {
       setOption(variant.config, key.split('.'), parseValue(value));
     }

@@ -19,6 +19,7 @@ export type RunOptions = {
   /** Merged over what a scenario asks for. */
   config?: RawConfig;
   worker?: string | undefined;
+  nodeOptions?: string | undefined;
   profileFolder?: string | undefined;
   /** OpenSSL names, best first, that clients offer for SRTP. */
   srtpProfiles?: string[] | undefined;
@@ -26,6 +27,8 @@ export type RunOptions = {
   pinned: boolean;
   /** 1 = as the scenarios are defined. */
   scale: number;
+  /** Share of the usual measuring times; default: `scale`, but never more than 1. */
+  windows?: number;
   progress: (text: string) => void;
 };
 
@@ -36,7 +39,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   const startedMs = performance.now();
   const bench: Bench = {
     size: (count) => Math.max(2, Math.round(count * options.scale)),
-    seconds: (usual) => usual * Math.max(shortestWindow, Math.min(1, options.scale)),
+    seconds: (usual) => usual * Math.max(shortestWindow, Math.min(1, options.windows ?? options.scale)),
     isOwnServer: options.external === undefined,
     onStage: async (wish, work) => onStage(options, wish, { work, note: (text) => notes.push(text) }),
     progress: options.progress,
@@ -71,10 +74,11 @@ async function open(options: RunOptions, wish: ServerWish): Promise<Target> {
   if (options.external !== undefined) {
     return externalTarget(options.external);
   }
-  const { worker, profileFolder, pinned } = options;
+  const { worker, nodeOptions, profileFolder, pinned } = options;
   const own: OwnServer = {
     config: mergeConfig(wish.config ?? {}, options.config ?? {}),
     worker,
+    nodeOptions,
     profileFolder,
     pinned,
   };

@@ -36,6 +36,8 @@ export type OwnServer = {
   /** Binary of the media worker; else the usual one. */
   worker?: string | undefined;
   pinned: boolean;
+  /** More options for Node. */
+  nodeOptions?: string | undefined;
   /** Where Node writes a CPU profile when it ends. */
   profileFolder?: string | undefined;
 };
@@ -75,9 +77,9 @@ async function inEnvironment<T>(options: OwnServer, start: () => Promise<T>): Pr
   if (options.worker !== undefined) {
     process.env['MEDIASOUP_WORKER_BIN'] = options.worker;
   }
-  if (options.profileFolder !== undefined) {
-    process.env['NODE_OPTIONS'] = `--cpu-prof --cpu-prof-dir=${options.profileFolder}`;
-  }
+  const profile = options.profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`];
+  const more = [before['NODE_OPTIONS'] ?? '', options.nodeOptions ?? '', ...profile];
+  process.env['NODE_OPTIONS'] = more.filter((text) => text !== '').join(' ');
   try {
     return await start();
   } finally {

@@ -7,7 +7,7 @@ import { waitForMedia } from './webinar.ts';
 
 const storm = 500;
 const stepJoins = 100;
-const atOnce = 24;
+const atOnce = 48;
 const calmPerSecond = 25;
 const calmJoins = 150;
 

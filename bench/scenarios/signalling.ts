@@ -30,6 +30,8 @@ export const signalling: Scenario = {
       const seconds = bench.seconds(windowS);
       const window = await stage.meter.during(async () => makeNoise(stage, room, crowd, { seconds, witness }));
       const after = received(crowd.listeners);
+      // What was sent last is still on its way.
+      await stage.meter.over(0.5);
       const events = (perSecond.mutes + perSecond.metadata + perSecond.joinsAndLeaves) * window.seconds;
       const figures: Record<string, number> = {
         'CPU %': (window.serverCpuS * 100) / window.seconds,
