@@ -21,6 +21,7 @@ export function participantChanged(
 ): void {
   participant.touch();
   room.dirtySaves.add(participant);
+  room.dueKeepsakes.add(participant);
   const change: Change = { kind: 'changed', participant };
   if (room.participants.size < bound.largeRoom || what === 'tracks' || (what === 'coming' && participant.isPublisher)) {
     queue(room, change, 'now');

@@ -65,6 +65,8 @@ export type PeerOptions = {
   bindAddress?: string;
   /** Decrypt one packet of so many, for crowds. Default: whatever shows key frames. */
   sample?: number;
+  /** Default: any that is free. */
+  bindPort?: number;
   onEvent?: (event: PeerEvent) => void;
 };
 
@@ -161,7 +163,7 @@ export class LightPeer {
 
   constructor(wiring: PeerWiring) {
     this.#wiring = wiring;
-    const { dtlsRole, sctp, sctpPort, countData, bindAddress, sample } = wiring.options;
+    const { dtlsRole, sctp, sctpPort, countData, bindAddress, bindPort, sample } = wiring.options;
     wiring.command('open', {
       ...this.credentials,
       dtls: dtlsRole ?? 'client',
@@ -170,6 +172,7 @@ export class LightPeer {
       count_data: countData,
       bind: bindAddress,
       sample,
+      bind_port: bindPort,
     });
   }
 
