@@ -114,6 +114,7 @@ function withServerFlags(command: Command): Command {
 
 /** The launcher runs these before it comes here; they stand here so that `--help` shows them. */
 function addLauncherCommands(program: Command): void {
+  program.addCommand(new Command('bench').description('measure what a server costs and how fast it is'));
   program.addCommand(new Command('test').description('set up everything and run all checks and tests'));
   program.addCommand(new Command('check').description('format, lint, types and the other checks that run no server'));
 }

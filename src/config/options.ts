@@ -64,6 +64,12 @@ const rtc = z.strictObject({
     .min(100_000)
     .default(3_000_000)
     .describe('Where bandwidth estimation of a subscriber starts.'),
+  bandwidth_estimation: z
+    .enum(['adaptable', 'always'])
+    .default('adaptable')
+    .describe(
+      'Whose path is measured: of subscribers that receive something with layers to choose from, or of all that receive video. It takes about a third of the CPU time of a forwarded packet.',
+    ),
   reliable_queue_bytes: bytes
     .default(16_000_000)
     .describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
@@ -296,6 +302,19 @@ const audio = z.strictObject({
     .default(40)
     .describe('Share of the interval, in percent, that must be that loud.'),
   update_interval: z.int().min(100).default(400).describe('Milliseconds between speaker updates.'),
+  loudest_forwarded: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(6)
+    .describe(
+      'Microphones of a large room that are forwarded at a time: those that are loudest at the moment; 0 = always all.',
+    ),
+  loudest_from: z
+    .int()
+    .min(1)
+    .default(25)
+    .describe('Microphones in a room (on one media worker, open or not) from which on `loudest_forwarded` counts.'),
   smooth_intervals: z.int().min(0).default(2).describe('Intervals over which the level is smoothed.'),
 });
 
