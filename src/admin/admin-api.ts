@@ -5,13 +5,7 @@ import type { NodeAdmin, NodeStep } from '../drain/node-admin.ts';
 import { PlenumError } from '../lib/errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { AccessClaims } from '../protocol/token.ts';
-import {
-  adminNodesPath,
-  drainRequestSchema,
-  stepRequestSchema,
-  type AdminError,
-  type NodeReport,
-} from '../protocol/node-report.ts';
+import { adminNodesPath, drainRequestSchema, stepRequestSchema, type AdminError } from '../protocol/node-report.ts';
 import { twirpStatus } from '../protocol/twirp.ts';
 import { badBody, bodyTooLarge, methodNotAllowed, noAdminGrant, noAdminToken, noSuchResource } from './errors.ts';
 

@@ -20,6 +20,7 @@ import { startHealthServer } from '../observe/health-server.ts';
 import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
+import type { WorkerSample } from '../placement/measure-load.ts';
 import { RoomEvents } from '../observe/room-events.ts';
 import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
@@ -68,18 +69,11 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const turn = await startNodeTurn({ config, log, node, metrics, stack, media: settings });
   const own = createOwnLifecycle({ config, log, node });
   const leases = createLeases({ config, log, node, own, stack });
-  const meter = new NodeLoadMeter({
-    workers: async () =>
-      (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
-        index,
-        cpuMs,
-        bytes,
-        packets,
-        tracks: producers + consumers + pipeStreams,
-      })),
-    counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
-    cores: config.node_limit.cores,
+  const counts = (): { rooms: number; participants: number } => ({
+    rooms: host.stats().rooms,
+    participants: legs.counts.legs,
   });
+  const meter = createMeter(config, pool, counts);
   const guarded = new GuardedLegs();
   const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
   stack.adopt(seeker, (value) => value.close());
@@ -127,6 +121,22 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
   return { port: health.port, nodeId, moves: host.moves, ...drainOption({ config, log, own, node, host, legs }) };
+}
+
+function createMeter(
+  config: Config,
+  pool: WorkerPool,
+  counts: () => { rooms: number; participants: number },
+): NodeLoadMeter {
+  const workers = async (): Promise<WorkerSample[]> =>
+    (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
+      index,
+      cpuMs,
+      bytes,
+      packets,
+      tracks: producers + consumers + pipeStreams,
+    }));
+  return new NodeLoadMeter({ workers, counts, cores: config.node_limit.cores });
 }
 
 function createSeeker(
