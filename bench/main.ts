@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { outliveReader } from '../src/cli/closed-pipe.ts';
 import { compareReports, formatComparison } from './compare.ts';
 import { describeMachine } from './machine.ts';
 import { parseVariant, runPaired, type Variant } from './paired.ts';
@@ -200,6 +201,7 @@ async function main(): Promise<void> {
   await command.parseAsync();
 }
 
+outliveReader(process.stdout);
 try {
   await main();
 } catch (error) {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { azureCommand } from './cli/azure.ts';
 import { capacityCommand } from './cli/capacity.ts';
+import { outliveReader } from './cli/closed-pipe.ts';
 import { nodeCommand } from './cli/node.ts';
 import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
@@ -197,6 +198,7 @@ async function firstSignal(): Promise<string> {
   return signal;
 }
 
+outliveReader(process.stdout);
 try {
   await main();
 } catch (error) {
