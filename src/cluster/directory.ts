@@ -40,6 +40,8 @@ export interface RoomOwnership extends RoomRegistrar {
   /** Whether the store has confirmed lately that this node hosts its rooms. */
   isConfirmed(): boolean;
   save(roomName: string, parts: readonly RoomPart[]): void;
+  /** Resolves when the store has what was stated of the room so far, or will not take it soon. Never rejects. */
+  stated(roomName: string): Promise<void>;
   /** Gives the room to another node, with all that was saved. @returns whether it is given away */
   handOver(roomName: string): Promise<boolean>;
   /** Called with rooms that other nodes host now, or that were ended: this node has no say in them any more. */

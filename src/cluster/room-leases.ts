@@ -1,4 +1,5 @@
 /** The rooms that this node hosts, as the store knows them: epochs, leases, and what survives the node. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../observe/log.ts';
 import { judgeGrant } from '../placement/takeover.ts';
 import type { NodeId } from '../protocol/ids.ts';
@@ -15,6 +16,9 @@ export type RoomLeasesOptions = {
   chooseSuccessor: (roomName: string) => NodeId | undefined;
   log: Logger;
 };
+
+/** For which somebody waits who wants to read in the store what was stated: long enough for one that is well. */
+const stateTimeoutMs = 500;
 
 type Holding = { epoch: Epoch; writes: RoomWrites };
 
@@ -103,6 +107,15 @@ export class RoomLeases implements RoomOwnership {
       this.#drop(roomName, held);
       this.#releases.set(roomName, { epoch: held.epoch, running: undefined });
       this.#release(roomName);
+    }
+  }
+
+  async stated(roomName: string): Promise<void> {
+    const writing = this.#held.get(roomName)?.writes.flush() ?? this.#releases.get(roomName)?.running;
+    if (writing !== undefined && this.#options.store.health.answeringSince() !== undefined) {
+      const enough = new AbortController();
+      await Promise.race([writing, delay(stateTimeoutMs, undefined, { signal: enough.signal }).catch(() => undefined)]);
+      enough.abort();
     }
   }
 

@@ -20,7 +20,7 @@ export class RoomWrites {
   #dirtyParts = new Map<string, Uint8Array | undefined>();
   #room: Uint8Array | undefined;
   #isRoomDirty = false;
-  #isWriting = false;
+  #writing: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: RoomWritesOptions) {
@@ -63,18 +63,25 @@ export class RoomWrites {
     this.#isClosed = true;
   }
 
-  /** Never rejects. What fails stays to be written by the next flush. */
+  /** Resolves when the store has all of it, or did not take it: then it stays to be written by the next flush. */
   async flush(): Promise<void> {
-    if (this.#isWriting) {
-      return;
+    if (this.#hasWork()) {
+      this.#writing ??= this.#writeAll();
     }
-    this.#isWriting = true;
+    await this.#writing;
+  }
+
+  #hasWork(): boolean {
+    return !this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0);
+  }
+
+  async #writeAll(): Promise<void> {
     try {
-      while (!this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0)) {
+      while (this.#hasWork()) {
         if (!(await this.#writeOnce())) break;
       }
     } finally {
-      this.#isWriting = false;
+      this.#writing = undefined;
     }
   }
 

@@ -15,7 +15,8 @@ const hosts: RoomHostNode[] = [];
 afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 
 /** A host whose store answers what the test says; its legs never answer. */
-function createHost(grant: () => RoomGrant | Error) {
+function createHost(grant: () => RoomGrant | Error, { holdsStatements = false } = {}) {
+  const statements: (() => void)[] = [];
   let lose: (roomName: string) => void = () => undefined;
   const calls: string[] = [];
   const webhooks: Uint8Array[] = [];
@@ -28,6 +29,7 @@ function createHost(grant: () => RoomGrant | Error) {
     publish: () => undefined,
     save: () => undefined,
     release: (roomName) => calls.push(`release ${roomName}`),
+    stated: () => (holdsStatements ? new Promise((resolve) => statements.push(resolve)) : Promise.resolve()),
     handOver: () => Promise.resolve(true),
     isConfirmed: () => true,
     onLost: (lost) => (lose = lost),
@@ -57,7 +59,7 @@ function createHost(grant: () => RoomGrant | Error) {
   const command = (method: RoomCommand['method'], request: Uint8Array): void =>
     gateway.send({ kind: 'command', requestId: 1, roomName: 'lobby', command: { method, request } });
   const answers = (): string[] => received.map(({ message }) => message.kind);
-  return { host, received, calls, webhooks, join, command, answers, gateway, lose: () => lose('lobby') };
+  return { host, received, calls, webhooks, join, command, answers, gateway, statements, lose: () => lose('lobby') };
 }
 
 const owned = (): RoomGrant => ({ kind: 'owned', epoch: 7, parts: undefined });
@@ -70,6 +72,15 @@ describe('a room host in a cluster', () => {
     await until(() => (answers().filter((kind) => kind === 'accepted').length === 2 ? '' : answers().join()));
     assert.deepEqual(calls, ['claim lobby']);
     assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
+  });
+
+  it('answers a command when the store has what it changed', async () => {
+    const { command, answers, statements } = createHost(owned, { holdsStatements: true });
+    command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
+    await until(() => (statements.length === 1 ? '' : `${statements.length} statements are waited for`));
+    assert.deepEqual(answers(), []);
+    statements[0]?.();
+    await until(() => (answers().join() === 'commandResult' ? '' : answers().join()));
   });
 
   it('sends joins on that are not for it, and says 503 while the store is away', async () => {

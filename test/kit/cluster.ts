@@ -7,6 +7,7 @@ import path from 'node:path';
 import { freePort, freePortRange } from './free-ports.ts';
 import { findWorker } from './light/build.ts';
 import { LogRecord } from './log-record.ts';
+import { Scrape } from './metrics.ts';
 import { mergeConfig, type RawConfig } from './node.ts';
 import { startRedis, type RedisProcess, type SentinelSetup } from './redis.ts';
 import { TcpProxy } from './tcp-proxy.ts';
@@ -33,6 +34,7 @@ export class ClusterProcess {
   readonly role: Role;
   readonly name: string;
   readonly port: number;
+  readonly metricsPort: number;
   /** The only media port of a media node: it runs one worker. */
   readonly mediaPortStart: number;
   readonly log = new LogRecord();
@@ -56,6 +58,7 @@ export class ClusterProcess {
     this.role = parts.role;
     this.name = parts.name;
     this.port = Number(parts.config['port']);
+    this.metricsPort = Number(parts.config['prometheus_port']);
     const { rtc } = parts.config as { rtc?: { port_range_start?: number } };
     this.mediaPortStart = rtc?.port_range_start ?? 0;
     this.#child = parts.child;
@@ -228,6 +231,12 @@ export class TestCluster {
     return found.node;
   }
 
+  /** Of all nodes that run, together. */
+  async metrics(): Promise<Scrape> {
+    const running = this.nodes.filter((node) => node.isRunning);
+    return Scrape.merged(await Promise.all(running.map(({ metricsPort }) => Scrape.of(metricsPort))));
+  }
+
   /** Every master places rooms once it has seen the media nodes. */
   async waitUntilJoined(count: number): Promise<void> {
     await until(async () => {
@@ -249,6 +258,7 @@ export class TestCluster {
   async #add(role: Role, list: ClusterProcess[], config: RawConfig): Promise<ClusterProcess> {
     const base: RawConfig = {
       port: await freePort(),
+      prometheus_port: await freePort(),
       bind_addresses: ['127.0.0.1'],
       keys: { [devKey.apiKey]: devKey.apiSecret },
       logging: { level: 'info', json: true },
