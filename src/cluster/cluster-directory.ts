@@ -16,6 +16,7 @@ import { HostReach } from './host-reach.ts';
 import type { Link } from './link.ts';
 import type { RelayNetwork } from './relay-network.ts';
 import { protocolRange } from './relay-hello.ts';
+import { tellNodeEnded } from './node-notices.ts';
 import { MasterOpinions } from './master-opinions.ts';
 import { decodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
 import { RoomSuccession, type OwnerSeen } from './room-succession.ts';
@@ -52,7 +53,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   constructor(options: ClusterDirectoryOptions) {
     this.#options = options;
     const { nodeId, store, nodes, relay, log } = options;
-    const reach = new HostReach(relay, nodes);
+    const reach = new HostReach({ relay, nodes, ended: (ended) => void tellNodeEnded(store.bus, ended) });
     this.#opinions = new MasterOpinions({ nodeId, nodes, relay, reach });
     const placement = (): Omit<HostRequest, 'key'> => this.#placement();
     this.#succession = new RoomSuccession({
@@ -62,6 +63,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       reach,
       opinions: this.#opinions,
       placement,
+      chosen: (chosen) => void this.#placed(chosen),
       log,
     });
   }
@@ -107,7 +109,6 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     const owner = await this.#options.store.rooms.find(roomName);
     const host = owner === undefined ? undefined : await this.#succession.hostOf(roomName, owner);
     if (host?.moved === true) {
-      this.#placed(host.nodeId);
       this.#remember(roomName, host.nodeId);
       this.#options.recovered(roomName, host.nodeId);
     }
@@ -174,7 +175,6 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       }
       const host = await this.#succession.hostOf(roomName, owner);
       if (host !== undefined) {
-        if (host.moved) this.#placed(host.nodeId);
         this.#remember(roomName, host.nodeId);
         return host.nodeId;
       }
@@ -196,11 +196,16 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       if (owner === undefined) throw error;
       return owner;
     }
-    const claim = await store.rooms.claim(roomName, chosen);
-    if (claim.kind === 'owned' && claim.created) {
-      this.#placed(claim.nodeId);
+    // Before it is asked for: what is placed at the same time has to count it.
+    const placement = this.#placed(chosen);
+    let isPlaced = false;
+    try {
+      const claim = await store.rooms.claim(roomName, chosen);
+      isPlaced = claim.kind === 'owned' && claim.created;
+      return { nodeId: claim.nodeId, epoch: claim.epoch, isLive: claim.kind === 'owned' };
+    } finally {
+      if (!isPlaced) this.#placements = this.#placements.filter((other) => other !== placement);
     }
-    return { nodeId: claim.nodeId, epoch: claim.epoch, isLive: claim.kind === 'owned' };
   }
 
   #chooseNode(roomName: string): NodeId {
@@ -225,9 +230,11 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     };
   }
 
-  #placed(nodeId: NodeId): void {
+  #placed(nodeId: NodeId): Placement {
     const placedAtMs = performance.now();
     this.#placements = pendingPlacements(this.#placements, placedAtMs);
-    this.#placements.push({ nodeId, estimate: roomEstimate, placedAtMs });
+    const placement: Placement = { nodeId, estimate: roomEstimate, placedAtMs };
+    this.#placements.push(placement);
+    return placement;
   }
 }

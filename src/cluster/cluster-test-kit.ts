@@ -4,6 +4,7 @@ import { defaultNodeLimits, type NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
+import { suspectEndedNodes } from './node-notices.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
 import { MemoryRelayHub, type MemoryRelay } from './relay-memory.ts';
 import type { NodeRecord } from './store-records.ts';
@@ -37,6 +38,7 @@ export class MemoryCluster {
       clearInterval(beat);
     });
     await nodes.start();
+    this.#closing.push(await suspectEndedNodes(store.bus, nodes));
     return { nodeId, store, relay, nodes };
   }
 

@@ -14,11 +14,14 @@ const secondLookMs = 20;
 export class HostReach {
   readonly #relay: RelayNetwork;
   readonly #nodes: ClusterNodes;
+  readonly #ended: (nodeId: NodeId) => void;
   readonly #asking = new Map<NodeId, Promise<Reach>>();
 
-  constructor(relay: RelayNetwork, nodes: ClusterNodes) {
-    this.#relay = relay;
-    this.#nodes = nodes;
+  /** @param options.ended called whenever a node turned out to be gone */
+  constructor(options: { relay: RelayNetwork; nodes: ClusterNodes; ended: (nodeId: NodeId) => void }) {
+    this.#relay = options.relay;
+    this.#nodes = options.nodes;
+    this.#ended = options.ended;
   }
 
   of(nodeId: NodeId): Promise<Reach> {
@@ -41,7 +44,11 @@ export class HostReach {
       return first;
     }
     await delay(secondLookMs);
-    return this.#reach(peer);
+    const second = await this.#reach(peer);
+    if (second === 'gone') {
+      this.#ended(nodeId);
+    }
+    return second;
   }
 
   async #reach(peer: RelayPeer): Promise<Reach> {

@@ -16,6 +16,8 @@ export type RoomSuccessionOptions = {
   reach: HostReach;
   opinions: MasterOpinions;
   placement: () => Omit<HostRequest, 'key'>;
+  /** A node is to have a room: what is placed at the same time counts it. */
+  chosen: (nodeId: NodeId) => void;
   log: Logger;
 };
 
@@ -66,7 +68,7 @@ export class RoomSuccession {
     const { nodeId, store, opinions, placement } = this.#options;
     const others = isGone ? [] : await opinions.of(owner.nodeId);
     const sinceMs = store.health.answeringSince();
-    return decideTakeover({
+    const decision = decideTakeover({
       // The lease of a process that is gone protects nobody.
       room: { roomName, hostNodeId: owner.nodeId, epoch: owner.epoch, isLeaseLive: owner.isLive && !isGone },
       redisAnsweringForMs: sinceMs === undefined ? undefined : performance.now() - sinceMs,
@@ -76,6 +78,11 @@ export class RoomSuccession {
       placement: placement(),
       legs: [],
     });
+    if (decision.kind === 'replace') {
+      // Before anything is awaited: the next decision has to count this one.
+      this.#options.chosen(decision.nodeId);
+    }
+    return decision;
   }
 
   #take(roomName: string, owner: OwnerSeen, successor: NodeId): Promise<RoomTakeOver> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { ClusterNodes } from '../cluster/cluster-nodes.ts';
+import { suspectEndedNodes } from '../cluster/node-notices.ts';
 import { redisOptions } from '../cluster/redis-config.ts';
 import { RedisStore } from '../cluster/redis-store.ts';
 import { relayOptions } from '../cluster/relay-config.ts';
@@ -49,6 +50,7 @@ export async function joinCluster({ config, log, role, stack }: ClusterNodeOptio
   const { nodes: registry, health, timings } = store;
   const nodes = stack.adopt(new ClusterNodes({ registry, health, timings, log }), (value) => value.close());
   await nodes.start();
+  stack.defer(await suspectEndedNodes(store.bus, nodes));
   return { nodeId, store, relay, nodes };
 }
 
