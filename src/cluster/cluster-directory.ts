@@ -12,6 +12,7 @@ import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.
 import type { ClusterNodes } from './cluster-nodes.ts';
 import { roomHostLost } from './directory-errors.ts';
 import type { HostConnector, RoomDirectory, RoomLocation } from './directory.ts';
+import { HostSearch } from './host-search.ts';
 import { HostReach } from './host-reach.ts';
 import type { Link } from './link.ts';
 import type { RelayNetwork } from './relay-network.ts';
@@ -21,7 +22,7 @@ import { MasterOpinions } from './master-opinions.ts';
 import { decodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
 import { RoomSuccession, type OwnerSeen } from './room-succession.ts';
 import type { ClusterStore, Unsubscribe } from './store.ts';
-import { storeAway } from './store-errors.ts';
+import { isStoreUnavailable, storeAway } from './store-errors.ts';
 import { lostLink, watchedLink } from './watched-link.ts';
 import { sessionChannel } from './wire-messages.ts';
 
@@ -45,6 +46,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   readonly #options: ClusterDirectoryOptions;
   readonly #succession: RoomSuccession;
   readonly #opinions: MasterOpinions;
+  readonly #hostSearch: HostSearch;
   readonly #locations = new Map<string, NodeId>();
   readonly #searches = new Map<string, Promise<NodeId | undefined>>();
   #placements: Placement[] = [];
@@ -55,6 +57,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     const { nodeId, store, nodes, relay, log } = options;
     const reach = new HostReach({ relay, nodes, ended: (ended) => void tellNodeEnded(store.bus, ended) });
     this.#opinions = new MasterOpinions({ nodeId, nodes, relay, reach });
+    this.#hostSearch = new HostSearch({ nodes, relay });
     const placement = (): Omit<HostRequest, 'key'> => this.#placement();
     this.#succession = new RoomSuccession({
       nodeId,
@@ -81,6 +84,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   close(): void {
     this.#unsubscribe?.();
     this.#opinions.close();
+    this.#hostSearch.close();
   }
 
   get size(): number {
@@ -169,7 +173,12 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     const { leaseMs, heartbeatMs } = this.#options.store.timings;
     const deadlineMs = performance.now() + leaseMs + 2 * heartbeatMs;
     for (;;) {
-      const owner = mayCreate ? await this.#claim(roomName) : await this.#options.store.rooms.find(roomName);
+      const asked = mayCreate ? this.#claim(roomName) : this.#options.store.rooms.find(roomName);
+      const owner = await asked.catch((error: unknown) => this.#searched(roomName, error));
+      if (typeof owner === 'string') {
+        this.#remember(roomName, owner);
+        return owner;
+      }
       if (owner === undefined) {
         return undefined;
       }
@@ -183,6 +192,13 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       }
       await delay(lookAgainMs);
     }
+  }
+
+  /** The store does not say; nodes know what they host. @throws the error when none has the room */
+  async #searched(roomName: string, error: unknown): Promise<NodeId> {
+    const nodeId = isStoreUnavailable(error) ? await this.#hostSearch.find(roomName) : undefined;
+    if (nodeId === undefined) throw error;
+    return nodeId;
   }
 
   async #claim(roomName: string): Promise<OwnerSeen> {

@@ -2,6 +2,7 @@
 import { ClusterLegs, legPeerConnector } from '../cluster/cluster-legs.ts';
 import { GuardedLegs } from '../cluster/guarded-legs.ts';
 import { legPeerChannel } from '../cluster/leg-peer-channel.ts';
+import { serveHostSearch } from '../cluster/host-search.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
@@ -80,6 +81,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
+  serveHostSearch(relay, (roomName) => leases.epochOf(roomName));
   joinParts({ relay, host, legs });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();

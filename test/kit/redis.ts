@@ -24,11 +24,20 @@ export class RedisProcess {
     this.#isSentinel = isSentinel;
   }
 
-  static async create(lines: string[], options: { isSentinel?: boolean; port?: number } = {}): Promise<RedisProcess> {
+  static async create(
+    lines: string[],
+    options: { isSentinel?: boolean; port?: number; addresses?: string[] } = {},
+  ): Promise<RedisProcess> {
     const port = options.port ?? (await freePort());
     const folder = await mkdtemp(path.join(tmpdir(), 'plenum-redis-'));
     const process = new RedisProcess(port, folder, options.isSentinel ?? false);
-    const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'daemonize no', 'protected-mode no'];
+    const common = [
+      `port ${port}`,
+      `bind ${['127.0.0.1', ...(options.addresses ?? [])].join(' ')}`,
+      `dir ${folder}`,
+      'daemonize no',
+      'protected-mode no',
+    ];
     await writeFile(process.#file, [...common, ...lines, ''].join('\n'));
     return process;
   }
@@ -90,9 +99,9 @@ export class RedisProcess {
   }
 }
 
-/** A single Redis as a small installation has it. */
-export async function startRedis(): Promise<RedisProcess> {
-  const redis = await RedisProcess.create(durable);
+/** A single Redis as a small installation has it. @param address on which it is reached besides loopback */
+export async function startRedis(address?: string): Promise<RedisProcess> {
+  const redis = await RedisProcess.create(durable, { addresses: address === undefined ? [] : [address] });
   await redis.start();
   return redis;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DisconnectReason, LeaveRequest_Action, type DataPacket } from '@livekit/protocol';
 import { RoomEvent } from '@livekit/rtc-node';
