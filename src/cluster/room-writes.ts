@@ -63,6 +63,11 @@ export class RoomWrites {
     this.#isClosed = true;
   }
 
+  /** Everything is in the store. */
+  get isClean(): boolean {
+    return !this.#isRoomDirty && this.#dirtyParts.size === 0 && this.#writing === undefined;
+  }
+
   /** Resolves when the store has all of it, or did not take it: then it stays to be written by the next flush. */
   async flush(): Promise<void> {
     if (this.#hasWork()) {

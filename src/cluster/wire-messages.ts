@@ -9,6 +9,7 @@ import type {
   LegIdentity,
   LegToHost,
   ProducerHome,
+  ReleasedAnswer,
   TrackLevel,
   TrackQualityReport,
   WantedLeg,
@@ -94,15 +95,20 @@ export const gatewayToHost = new MessageTable<GatewayToHost>({
   signal: { connectionId: text, message: bytes },
   socketClosed: { connectionId: text, cause: text },
   command: { requestId: number, roomName: text, command: shape<RoomCommand>({ method: text, request: bytes }) },
+  attach: { connectionId: text, roomName: text, participantSid: text },
+  superseded: { roomName: text, epoch: number },
 });
 
 export const hostToGateway = new MessageTable<HostToGateway>({
-  accepted: { connectionId: text, message: bytes },
+  accepted: { connectionId: text, message: bytes, participantSid: optional(text) },
+  attached: { connectionId: text },
+  legHome: { connectionId: text, nodeId: text },
+  returned: { connectionId: text, message: bytes },
   refused: { connectionId: text, status: number, body: text },
   send: { connectionIds: list(text), message: bytes },
   closeSocket: { connectionId: text, code: number, reason: text },
   notHere: { connectionId: text },
-  roomLost: { roomName: text },
+  roomLost: { roomName: text, nodeId: optional(text) },
   commandResult: { requestId: number, result: commandResult },
 });
 
@@ -135,6 +141,7 @@ const wantedSubscription = shape<WantedSubscription>({
   quality: number,
   maxFps: number,
   priority: number,
+  generation: optional(number),
 });
 
 const wantedLeg = shape<WantedLeg>({
@@ -172,6 +179,9 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   interceptRpc: { roomName: text, requestId: text, active: flag },
   limitBandwidth: { leg: text, bitrateBps: number },
   roomNodes: { roomName: text, nodes: list(text), epoch: number },
+  keep: { leg: text, keepsake: bytes },
+  restate: { roomName: text },
+  release: { roomName: text, answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text })) },
   close: { leg: text, reason: text },
 });
 
@@ -225,6 +235,9 @@ export const legToHost = new MessageTable<LegToHost>({
   rpcPacket: { roomName: text, leg: text, packet: bytes },
   failed: { leg: text, failure: text, detail: text },
   closed: { leg: text },
+  restated: { leg: text, roomName: text, epoch: number, keepsake: bytes, wanted: wantedLeg, actual: actualLeg },
+  restatedAll: { roomName: text },
+  superseded: { roomName: text, epoch: number },
 });
 
 type NoParams = Record<string, never>;

@@ -32,7 +32,7 @@ export type LegOptions = {
 };
 
 /** The messages of a host that concern one leg after it was opened. */
-export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' }>;
+export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' | 'keep' }>;
 
 export class Leg implements DataMember {
   readonly identity: LegIdentity;
@@ -73,6 +73,16 @@ export class Leg implements DataMember {
 
   get subscriber(): SubscriberPeer {
     return this.#subscriber;
+  }
+
+  /** What was wanted of it last, and how far it is. */
+  state(): { wanted: WantedLeg; actual: ActualLeg } {
+    return { wanted: this.#wanted, actual: this.#actual() };
+  }
+
+  /** An offer that the client has not answered may not have reached it. */
+  repeatOffer(): void {
+    this.#subscriber.repeatOffer();
   }
 
   receive(command: LegCommand): void {
@@ -130,6 +140,12 @@ export class Leg implements DataMember {
     if (states.length > 0) {
       this.#send({ kind: 'streamState', leg: this.identity.participantSid, states });
     }
+  }
+
+  /** What `reportQuality` asks of the engine. */
+  get statsRequests(): number {
+    const [sent, taken] = [this.#publisher.published.size, this.#subscriber.held.size];
+    return sent + taken + (sent > 0 ? 1 : 0) + (taken > 0 ? 1 : 0);
   }
 
   /** Every few seconds: asks the engine for the counters of all tracks of this leg. */
@@ -339,15 +355,19 @@ export class Leg implements DataMember {
     }
   }
 
-  #report(): void {
-    this.#reportScheduled = false;
-    const actual: ActualLeg = {
+  #actual(): ActualLeg {
+    return {
       version: Math.min(this.#publisher.reachedVersion, this.#subscriber.reachedVersion),
       publisher: this.#publisher.state,
       subscriber: this.#subscriber.state,
       publications: this.#publisher.actual(),
       subscriptions: this.#subscriber.actual(),
     };
+  }
+
+  #report(): void {
+    this.#reportScheduled = false;
+    const actual = this.#actual();
     const text = JSON.stringify(actual);
     if (text !== this.#lastReport) {
       this.#lastReport = text;

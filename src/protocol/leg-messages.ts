@@ -58,6 +58,11 @@ export type WantedSubscription = {
   maxFps: number;
   /** 0 = default; larger is served first when bandwidth is short. */
   priority: number;
+  /**
+   * How often the subscriber has let go of the track; absent = never. A client that let go has forgotten its section, so
+   * a higher number needs a new one, also when nobody had time to end the old one.
+   */
+  generation?: number;
 };
 
 /** Everything that the host wants of a leg. A newer version replaces an older one whole. */
@@ -122,7 +127,18 @@ export type HostToLeg =
    * after the `open` of a node's first leg. @param epoch of the room
    */
   | { kind: 'roomNodes'; roomName: string; nodes: NodeId[]; epoch: number }
+  /** What the host remembers of the participant, for the host after it; the leg keeps it unread. Replaces the last one. */
+  | { kind: 'keep'; leg: ParticipantSid; keepsake: Uint8Array }
+  /** The sender hosts the room now: each leg of it on this node answers with `restated`, and the node with `restatedAll`. */
+  | { kind: 'restate'; roomName: string }
+  /**
+   * The sender hosts the room no longer and another node does; the legs go on.
+   * @param answers to offers of clients that did not get there any more; they are given to the next host
+   */
+  | { kind: 'release'; roomName: string; answers: ReleasedAnswer[] }
   | { kind: 'close'; leg: ParticipantSid; reason: LegCloseReason };
+
+export type ReleasedAnswer = { leg: ParticipantSid; id: number; sdp: string };
 
 export type TransportState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed';
 
@@ -208,4 +224,13 @@ export type LegToHost =
   | { kind: 'rpcPacket'; roomName: string; leg: ParticipantSid; packet: Uint8Array }
   /** The leg cannot go on; the host decides what the client is told. The leg stays until `close`. */
   | { kind: 'failed'; leg: ParticipantSid; failure: LegFailure; detail: string }
-  | { kind: 'closed'; leg: ParticipantSid };
+  | { kind: 'closed'; leg: ParticipantSid }
+  /** To a new host. @param epoch of the host that the keepsake is of */
+  | ({ kind: 'restated'; roomName: string; epoch: number } & RestatedLeg)
+  /** All legs of the room on this node have been restated. */
+  | { kind: 'restatedAll'; roomName: string }
+  /** What was sent came from a host that the node knows a later one of. */
+  | { kind: 'superseded'; roomName: string; epoch: number };
+
+/** What a leg knows of itself, and what its last host gave it to keep. */
+export type RestatedLeg = { leg: ParticipantSid; keepsake: Uint8Array; wanted: WantedLeg; actual: ActualLeg };

@@ -1,6 +1,7 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
-import type { ConnectionId } from '../protocol/ids.ts';
-import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { WebhookEvent } from '@livekit/protocol';
+import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
 import type { LogLevel } from '../lib/errors.ts';
 
@@ -13,10 +14,19 @@ export type RoomEvent =
   | { kind: 'leg'; message: LegToHost }
   /** The node of all the room's legs is gone. */
   | { kind: 'legsLost' }
+  /** These are told to join anew, which leads them elsewhere. */
+  | { kind: 'reconnect'; participants: ParticipantSid[] }
   /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
   | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
   /** Time has passed; due timers fire. Any other event fires them too. */
-  | { kind: 'deadline' };
+  | { kind: 'deadline' }
+  /**
+   * To a room that an earlier host left: legs of its participants, as they state themselves.
+   * @param isComplete no more of them are to come
+   */
+  | { kind: 'restated'; legs: RestatedLeg[]; isComplete: boolean }
+  /** Another node is about to host the room: what the next host has to know leaves now. */
+  | { kind: 'moving' };
 
 /** Everything that a refresh token states; the shell signs it. */
 export type RefreshToken = {
@@ -48,8 +58,8 @@ export type RoomPart = { name: string; bytes: Uint8Array | undefined };
 export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
   | { kind: 'toLeg'; message: HostToLeg }
-  /** Protobuf `WebhookEvent`. */
-  | { kind: 'webhook'; event: Uint8Array }
+  /** Nobody changes it any more; log, metrics and receivers read the same one. */
+  | { kind: 'webhook'; event: WebhookEvent }
   /** Protobuf `Room`, for the directory. */
   | { kind: 'publishRoom'; room: Uint8Array }
   /** For the host that comes after this one. */

@@ -61,13 +61,19 @@ function admit(room: RoomState, participant: Participant, connectionId: Connecti
   room.identities.set(participant.identity, participant);
   room.wasJoined ||= !participant.isDependent;
   room.dirtySaves.add(participant);
+  room.dueKeepsakes.add(participant);
   scheduleEmptyRoom(room);
   countersChanged(room);
   if (participant.grants.recorder) {
     room.roomChange = 'metadata';
   }
   const join = toJoinResponse(room, participant).toBinary();
-  room.outbox.toGateway({ kind: 'accepted', connectionId, message: encodeJoin(join, others) });
+  room.outbox.toGateway({
+    kind: 'accepted',
+    connectionId,
+    message: encodeJoin(join, others),
+    participantSid: participant.sid,
+  });
   openLeg(room, participant);
   room.timers.set(`join:${participant.sid}`, room.nowMs + timing.joinTimeoutMs);
   refreshToken(room, participant);

@@ -6,6 +6,7 @@ import { scheduleEmptyRoom } from './lifetime.ts';
 import type { Participant } from './participant.ts';
 import { endTrack } from './publishing.ts';
 import { speakerSilenced } from './quality-reports.ts';
+import { keepDescription } from './saved-room.ts';
 import type { RoomState } from './room-state.ts';
 import { failRpcsOf } from './rpc.ts';
 import { dropSubscriber } from './subscriptions.ts';
@@ -43,6 +44,9 @@ export function removeParticipant(
   participant.disconnectReason = stated ?? rule.reason;
   participant.touch();
   forget(room, participant);
+  if (rule.action === LeaveRequest_Action.RECONNECT && cause !== 'room-failed') {
+    keepDescription(room, participant);
+  }
   room.outbox.toLeg({ kind: 'close', leg: participant.sid, reason: rule.legReason });
   participantWebhook(room, wasActive ? 'participant_left' : 'participant_connection_aborted', participant);
   participantLeft(room, participant, cause === 'duplicate-identity');
@@ -117,6 +121,11 @@ export function mediaLost(room: RoomState, participant: Participant): void {
   }
   participant.iceLost = true;
   room.timers.set(`media:${participant.sid}`, room.nowMs + room.settings.resumeTimeoutMs);
+  askToResume(room, participant);
+}
+
+/** Says goodbye to the socket, if there is one, so that the client opens another. */
+export function askToResume(room: RoomState, participant: Participant): void {
   const { connectionId } = participant;
   if (connectionId === undefined) {
     return;

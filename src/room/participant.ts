@@ -4,6 +4,7 @@ import {
   ParticipantInfo_Kind,
   ParticipantInfo_State,
   type AddTrackRequest,
+  type SessionDescription,
   type DisconnectReason,
 } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
@@ -18,6 +19,8 @@ import type { Track } from './track.ts';
 export type Subscription = {
   /** What the client (or the API) asked for; undefined = whatever `auto_subscribe` says. */
   wish: boolean | undefined;
+  /** How often the client let go of the track while it was to be delivered. */
+  generation: number;
   settings: TrackSettings | undefined;
   /** What the client believes about the publisher's permission. */
   toldAllowed: boolean;
@@ -52,6 +55,9 @@ export class Participant {
   /** Which of the two connections decides that the participant is there; stays as it was stated in the join answer. */
   readonly subscriberPrimary: boolean;
 
+  /** As a former host of the room had described it; undefined for one who joined here. */
+  readonly restoredVersion: number | undefined;
+
   name: string;
   metadata: string;
   attributes: Record<string, string>;
@@ -63,6 +69,8 @@ export class Participant {
   connectionId: ConnectionId | undefined;
   /** A new socket that waits for the leg's answer to `resume`. */
   resuming: ConnectionId | undefined;
+  /** What its leg says while there is no socket yet that a new host has heard of: the last description of each kind. */
+  readonly unsent: { offer?: SessionDescription; answer?: SessionDescription } = {};
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */
@@ -86,7 +94,13 @@ export class Participant {
   #version = 0;
   #encoded: Uint8Array | undefined;
 
-  constructor(sid: ParticipantSid, join: JoinParameters, nowMs: number) {
+  /** @param kept what the room's former host knew besides, of a session that goes on */
+  constructor(
+    sid: ParticipantSid,
+    join: JoinParameters,
+    nowMs: number,
+    kept?: { subscriberPrimary: boolean; version: number },
+  ) {
     this.sid = sid;
     this.identity = join.identity;
     this.kind = join.kind;
@@ -98,7 +112,9 @@ export class Participant {
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;
     this.joinedAtMs = nowMs;
-    this.subscriberPrimary = join.client.protocol > 2 && join.grants.canSubscribe;
+    this.subscriberPrimary = kept?.subscriberPrimary ?? (join.client.protocol > 2 && join.grants.canSubscribe);
+    this.#version = kept?.version ?? 0;
+    this.restoredVersion = kept?.version;
     this.name = join.name;
     this.metadata = join.metadata;
     this.attributes = { ...join.attributes };
@@ -143,6 +159,11 @@ export class Participant {
   touch(): void {
     this.#version += 1;
     this.#encoded = undefined;
+  }
+
+  /** Of what others can see. */
+  get version(): number {
+    return this.#version;
   }
 
   toInfo(): ParticipantInfo {

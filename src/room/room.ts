@@ -14,6 +14,7 @@ import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
 import { pruneDepartures, startResume } from './resume.ts';
 import { RoomState } from './room-state.ts';
+import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
 import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
 import { timing, type RoomSettings } from './settings.ts';
@@ -42,12 +43,15 @@ export class Room {
     if (options.createdBy?.roomConfiguration !== undefined && options.saved === undefined) {
       applyRoomConfiguration(room, options.createdBy.roomConfiguration);
     }
+    if (options.saved !== undefined) {
+      room.isCollecting = true;
+      room.timers.set('collected', room.nowMs + timing.collectLegsMs);
+      room.timers.set('restored', room.nowMs + timing.restoredMs);
+    }
     scheduleEmptyRoom(room);
     room.roomChange = 'counters';
     if (options.saved === undefined) {
       roomWebhook(room, 'room_started');
-    } else {
-      room.timers.set('restored', room.nowMs + timing.restoredMs);
     }
   }
 
@@ -152,10 +156,25 @@ function handle(room: RoomState, event: RoomEvent): void {
         removeParticipant(room, participant, 'media-failed');
       }
       return;
+    case 'reconnect':
+      return reconnect(room, event.participants);
     case 'shutdown':
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
+    case 'restated':
+      return restoreLegs(room, event.legs, event.isComplete);
+    case 'moving':
+      return keepsakesDue(room);
     case 'deadline':
       return;
+  }
+}
+
+function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
+  for (const sid of sids) {
+    const participant = room.participants.get(sid);
+    if (participant !== undefined) {
+      removeParticipant(room, participant, 'moved');
+    }
   }
 }
 
@@ -177,12 +196,20 @@ function handleGateway(room: RoomState, message: GatewayToHost): void {
       return socketClosed(room, message.connectionId);
     case 'command':
       return handleCommand(room, message.requestId, message.command);
+    case 'attach':
+      return attachSocket(room, message.connectionId, message.participantSid);
+    case 'superseded':
+      // The shell lets go of the room.
+      return;
   }
 }
 
 function socketClosed(room: RoomState, connectionId: ConnectionId): void {
   const participant = room.connections.get(connectionId);
   room.connections.delete(connectionId);
+  for (const [sid, early] of room.earlySockets) {
+    if (early === connectionId) room.earlySockets.delete(sid);
+  }
   if (participant?.resuming === connectionId) {
     participant.resuming = undefined;
     room.timers.clear(`resumeAnswer:${participant.sid}`);
@@ -224,6 +251,10 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
       return pruneDepartures(room);
     case 'restored':
       return forgetSavedParticipants(room);
+    case 'collected':
+      return legsCollected(room);
+    case 'keepsakes':
+      return keepsakesDue(room);
     case 'speakers':
       return speakersDue(room);
     case 'quality':
@@ -272,6 +303,7 @@ function settle(room: RoomState): void {
       settleDynacast(room, track);
     }
     room.dirtyDynacast.clear();
+    giveKeepsakes(room);
     const parts = takeChangedParts(room);
     if (parts.length > 0) {
       room.outbox.push({ kind: 'save', parts });

@@ -10,6 +10,8 @@ export type HeldSubscription = {
   transportCc: boolean;
   /** The producer closed; the consumer is gone. */
   ended: boolean;
+  /** What it serves. */
+  want: Pick<WantedSubscription, 'generation'>;
 };
 
 /** A producer that can be consumed here. */
@@ -52,7 +54,7 @@ export function planSubscriptions(view: SubscriptionView): SubscriptionPlan {
   for (const held of view.held.values()) {
     const want = desired.get(held.trackSid);
     const gone = view.producer(held.producerId) === undefined;
-    if (want === undefined || want.producerId !== held.producerId || held.ended || gone) {
+    if (want === undefined || isAnother(want, held) || gone) {
       closes.push({ kind: 'close', trackSid: held.trackSid });
     }
   }
@@ -81,11 +83,17 @@ function keepsTransportCc(view: SubscriptionView): boolean {
 }
 
 function serve(want: WantedSubscription, held: HeldSubscription | undefined, transportCc: boolean): SubscriptionAction {
-  if (held === undefined || held.ended || held.producerId !== want.producerId) {
+  if (held === undefined || isAnother(want, held)) {
     return { kind: 'open', want, transportCc };
   }
   if (transportCc && !held.transportCc) {
     return { kind: 'reopen', want, transportCc };
   }
   return { kind: 'tune', want };
+}
+
+/** What is wanted cannot be had in the section that is held. A new host may begin to count anew, which changes nothing. */
+function isAnother(want: WantedSubscription, held: HeldSubscription): boolean {
+  const wasLetGo = (want.generation ?? 0) > (held.want.generation ?? 0);
+  return held.ended || held.producerId !== want.producerId || wasLetGo;
 }

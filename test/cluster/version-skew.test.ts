@@ -8,7 +8,7 @@ import { redisOptions } from '../../src/cluster/redis-config.ts';
 import { RedisStore } from '../../src/cluster/redis-store.ts';
 import { bodyFrame, FrameReader } from '../../src/cluster/relay-frame.ts';
 import { readGoodbye } from '../../src/cluster/relay-hello.ts';
-import { clientTls, relayKey } from '../../src/cluster/relay-secret.ts';
+import { clientTls, relayKeys } from '../../src/cluster/relay-secret.ts';
 import { encodeMessage } from '../../src/cluster/wire-codec.ts';
 import { configSchema } from '../../src/config/options.ts';
 import type { NodeId } from '../../src/protocol/ids.ts';
@@ -20,7 +20,7 @@ import { newerAddress, NewerRelay } from '../kit/newer-relay.ts';
 import { devKey, joinToken } from '../kit/tokens.ts';
 import { until } from '../kit/until.ts';
 
-const key = relayKey(clusterName, clusterSecret);
+const key = relayKeys(clusterName, clusterSecret);
 
 describe('a cluster whose nodes hear each other as nodes of the next version', () => {
   let cluster: TestCluster;

@@ -15,7 +15,7 @@ import {
   openFrame,
   type Frame,
 } from '../../src/cluster/relay-frame.ts';
-import { clientTls, serverTls, type RelayKey } from '../../src/cluster/relay-secret.ts';
+import { clientTls, serverTls, type RelayKeys } from '../../src/cluster/relay-secret.ts';
 import { decodeMessage, encodeMessage } from '../../src/cluster/wire-codec.ts';
 
 /** Where the newer nodes say that they are; the nodes themselves listen on 127.0.0.1, on the same ports. */
@@ -118,14 +118,14 @@ export class NewerRelay {
   readonly #sockets = new Set<TLSSocket>();
   connections = 0;
 
-  static async start(options: { port: number; key: RelayKey }): Promise<NewerRelay> {
+  static async start(options: { port: number; key: RelayKeys }): Promise<NewerRelay> {
     const relay = new NewerRelay(options);
     relay.#server.listen(options.port, newerAddress);
     await once(relay.#server, 'listening');
     return relay;
   }
 
-  private constructor({ port, key }: { port: number; key: RelayKey }) {
+  private constructor({ port, key }: { port: number; key: RelayKeys }) {
     this.#server = createServer(serverTls(key, 5_000), (near) => {
       this.connections += 1;
       const far = connect({ host: '127.0.0.1', port, ...clientTls(key) });
