@@ -19,11 +19,11 @@ const secondLookMs = 20;
 export class HostReach {
   readonly #relay: RelayNetwork;
   readonly #nodes: KnownNodes;
-  readonly #ended: (nodeId: NodeId) => void;
+  readonly #ended: ((nodeId: NodeId) => void) | undefined;
   readonly #asking = new Map<NodeId, Promise<Reach>>();
 
   /** @param options.ended called whenever a node turned out to be gone */
-  constructor(options: { relay: RelayNetwork; nodes: KnownNodes; ended: (nodeId: NodeId) => void }) {
+  constructor(options: { relay: RelayNetwork; nodes: KnownNodes; ended?: (nodeId: NodeId) => void }) {
     this.#relay = options.relay;
     this.#nodes = options.nodes;
     this.#ended = options.ended;
@@ -51,7 +51,7 @@ export class HostReach {
     await delay(secondLookMs);
     const second = await this.#reach(peer);
     if (second === 'gone') {
-      this.#ended(nodeId);
+      this.#ended?.(nodeId);
     }
     return second;
   }

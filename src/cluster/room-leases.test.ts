@@ -212,7 +212,7 @@ function withRooms(
   store: ClusterStore,
   handOver: (rooms: Rooms, ...call: Parameters<Rooms['handOver']>) => ReturnType<Rooms['handOver']>,
 ): ClusterStore {
-  const { rooms, timings, health, nodes, nodeStates, leases, bus } = store;
+  const { rooms, timings, health, nodes, nodeStates, leases, records, bus } = store;
   const changed: Rooms = {
     find: (...call) => rooms.find(...call),
     claim: (...call) => rooms.claim(...call),
@@ -226,5 +226,5 @@ function withRooms(
     list: (...call) => rooms.list(...call),
     ofNode: (...call) => rooms.ofNode(...call),
   };
-  return { rooms: changed, timings, health, nodes, nodeStates, leases, bus, close: () => store.close() };
+  return { rooms: changed, timings, health, nodes, nodeStates, leases, records, bus, close: () => store.close() };
 }

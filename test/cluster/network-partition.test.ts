@@ -7,7 +7,7 @@ import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
 import { summary } from '../kit/percentiles.ts';
-import { TestNetwork } from '../kit/test-network.ts';
+import { ClusterNetwork } from '../kit/cluster-network.ts';
 import { devKey, joinToken } from '../kit/tokens.ts';
 import { until } from '../kit/until.ts';
 import { WebhookTarget } from '../kit/webhook-receiver.ts';
@@ -17,17 +17,17 @@ type Call = { room: string; sid: string; publisher: LightClient; listener: Light
 const roomCount = 6;
 /** More than all leases of a node and its rooms. */
 const longMs = 6_000;
-const skip = TestNetwork.complaint() || false;
+const skip = ClusterNetwork.complaint() || false;
 
 describe('a network between the machines of a cluster that breaks', { skip }, () => {
-  let network: TestNetwork;
+  let network: ClusterNetwork;
   let hooks: WebhookTarget;
   let cluster: TestCluster;
   let endpoint: LightEndpoint;
   let service: RoomServiceClient;
 
   before(async () => {
-    network = await TestNetwork.start();
+    network = await ClusterNetwork.start();
     hooks = await WebhookTarget.start(network.address);
     const config = { webhook: { api_key: devKey.apiKey, urls: [hooks.url] } };
     cluster = await TestCluster.start({ masters: 2, media: 3, config, network });

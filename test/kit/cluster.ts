@@ -11,7 +11,7 @@ import { Scrape } from './metrics.ts';
 import { mergeConfig, type RawConfig } from './node.ts';
 import { startRedis, type RedisProcess, type SentinelSetup } from './redis.ts';
 import { TcpProxy } from './tcp-proxy.ts';
-import type { NetworkHost, TestNetwork } from './test-network.ts';
+import type { NetworkHost, ClusterNetwork } from './cluster-network.ts';
 import { devKey } from './tokens.ts';
 import { until, withDeadline } from './until.ts';
 
@@ -23,7 +23,7 @@ export type ClusterOptions = {
   /** In place of a Redis of its own; the caller closes it. */
   sentinel?: SentinelSetup;
   /** Each node on a host of its own; the caller closes it after the cluster. */
-  network?: TestNetwork;
+  network?: ClusterNetwork;
   /** Called with the port of each node's relay before the node starts. */
   beforeStart?: (relayPort: number) => Promise<void>;
 };
@@ -158,7 +158,7 @@ type ClusterParts = {
   redis: RedisProcess;
   config: RawConfig;
   isRedisShared: boolean;
-  network: TestNetwork | undefined;
+  network: ClusterNetwork | undefined;
   beforeStart: ClusterOptions['beforeStart'];
 };
 
@@ -169,7 +169,7 @@ export class TestCluster {
   readonly media: ClusterProcess[] = [];
   readonly #config: RawConfig;
   readonly #isRedisShared: boolean;
-  readonly #network: TestNetwork | undefined;
+  readonly #network: ClusterNetwork | undefined;
   readonly #beforeStart: ClusterOptions['beforeStart'];
   readonly #started = { master: 0, media: 0 };
 

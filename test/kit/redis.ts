@@ -45,6 +45,11 @@ export class RedisProcess {
     return process;
   }
 
+  /** 0 while it does not run. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   async start(): Promise<void> {
     // The same program: `redis-sentinel` is a package of its own in Debian, and only a link to it.
     const args = this.#isSentinel ? [this.#file, '--sentinel'] : [this.#file];

@@ -53,7 +53,7 @@ export class NetworkHost {
   }
 }
 
-export class TestNetwork {
+export class ClusterNetwork {
   /** Of the machine that runs the test, as the hosts see it. */
   readonly address: string;
   readonly hosts: NetworkHost[] = [];
@@ -73,11 +73,11 @@ export class TestNetwork {
     return rules.status === 0 ? '' : `nftables does not work: ${rules.stderr.trim()}`;
   }
 
-  static async start(): Promise<TestNetwork> {
+  static async start(): Promise<ClusterNetwork> {
     await removeLeftovers();
     // Another run on this machine has another one.
     const third = process.pid % 250;
-    const network = new TestNetwork(`pl${process.pid}`, `10.213.${third}`);
+    const network = new ClusterNetwork(`pl${process.pid}`, `10.213.${third}`);
     try {
       await run('ip', ['link', 'add', network.#name, 'type', 'bridge']);
       await run('ip', ['address', 'add', `${network.address}/24`, 'dev', network.#name]);
