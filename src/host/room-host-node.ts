@@ -490,7 +490,9 @@ export class RoomHostNode {
   #perform(driver: RoomDriver, effect: RoomEffect): void {
     switch (effect.kind) {
       case 'toGateway':
-        return this.#sendToGateway(effect.message, driver.epoch);
+        return effect.message.kind === 'commandResult' && this.#options.ownership !== undefined
+          ? void this.#answerOnceStated(driver, effect.message, this.#options.ownership)
+          : this.#sendToGateway(effect.message, driver.epoch);
       case 'toLeg':
         return this.#sendToLeg(driver, effect.message);
       case 'webhook':
@@ -506,6 +508,14 @@ export class RoomHostNode {
       case 'closed':
         return;
     }
+  }
+
+  /** Who is told that a room was changed or ended finds it so in the list of rooms, whichever master it asks. */
+  async #answerOnceStated(driver: RoomDriver, result: HostToGateway, ownership: RoomOwnership): Promise<void> {
+    // The room's other effects of this step come first.
+    await Promise.resolve();
+    await ownership.stated(driver.room.name);
+    this.#sendToGateway(result, driver.epoch);
   }
 
   #sendToGateway(message: HostToGateway, epoch?: number): void {

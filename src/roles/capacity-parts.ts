@@ -20,7 +20,7 @@ export async function startCapacity({ config, log, node, stack }: CapacityParts)
     return;
   }
   const { nodeId, store, nodes, relay } = node;
-  const reach = new HostReach(relay, nodes);
+  const reach = new HostReach({ relay, nodes });
   const controller = new CapacityController({
     holder: nodeId,
     store,

@@ -4,6 +4,7 @@ import { GuardedLegs } from '../cluster/guarded-legs.ts';
 import { HostAffirmation } from '../cluster/host-affirmation.ts';
 import { HostSeeker, seekChannel } from '../cluster/host-seeker.ts';
 import { legPeerChannel } from '../cluster/leg-peer-channel.ts';
+import { serveHostSearch } from '../cluster/host-search.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
@@ -97,6 +98,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
+  serveHostSearch(relay, (roomName) => leases.epochOf(roomName));
   joinParts({ nodeId, relay, host, legs, guarded, log });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();

@@ -7,6 +7,13 @@ export class Scrape {
     return new Scrape(await response.text());
   }
 
+  /** One that covers what several told. */
+  static merged(scrapes: Scrape[]): Scrape {
+    const merged = new Scrape('');
+    for (const scrape of scrapes) merged.#samples.push(...scrape.#samples);
+    return merged;
+  }
+
   private constructor(text: string) {
     for (const line of text.split('\n')) {
       const [, name, labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
