@@ -1,7 +1,6 @@
 /** `plenum capacity …`: what the master that leads capacity sees and has decided. */
 import { Command } from 'commander';
 import { redisOptions } from '../cluster/redis-config.ts';
-import { RedisStore } from '../cluster/redis-store.ts';
 import { badConfig } from '../config/errors.ts';
 import type { Config } from '../config/options.ts';
 import { createLog } from '../observe/log.ts';
@@ -34,6 +33,8 @@ async function askCluster(config: Config): Promise<ShownCapacity> {
   if (options === undefined) {
     throw badConfig(['`redis.address` or Sentinel is needed to reach the cluster']);
   }
+  // Not at the start: every command and every server reads this file.
+  const { RedisStore } = await import('../cluster/redis-store.ts');
   const store = new RedisStore(options);
   try {
     await store.ready(connectMs);
