@@ -110,6 +110,9 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
       this.#acknowledgers.set(streamId, acknowledger);
     }
     const consumer = await acknowledger;
-    await consumer.send(encodeAck(), ppidDcep);
+    // The transport may have been closed while the worker made it.
+    if (this.#closeReason === undefined) {
+      await consumer.send(encodeAck(), ppidDcep);
+    }
   }
 }
