@@ -6,6 +6,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { ClientConfigSetting } from '@livekit/protocol';
 import { TestBrowser, type PageWindow } from '../kit/browser.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
+import { childrenNamed, killChild } from '../kit/child-process.ts';
 import { LightSignal } from '../kit/light/light-signal.ts';
 import { Scrape } from '../kit/metrics.ts';
 import { TestNetwork } from '../kit/network.ts';
@@ -99,16 +100,16 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
   async function call(
     room: string,
     options: CallOptions = {},
-  ): Promise<{ peers: BrowserPeer[]; timeToMediaMs: number }> {
+  ): Promise<{ ana: BrowserPeer; ben: BrowserPeer; peers: BrowserPeer[]; timeToMediaMs: number }> {
     const ana = await join(room, 'ana', options);
     const track = await ana.publish('video');
     const startedMs = performance.now();
     const ben = await join(room, 'ben', options);
     await ben.waitForPicture(track);
-    return { peers: [ana, ben], timeToMediaMs: performance.now() - startedMs };
+    return { ana, ben, peers: [ana, ben], timeToMediaMs: performance.now() - startedMs };
   }
 
-  async function expectPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
+  async function waitForPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
     for (const peer of peers) {
       await until(async () => {
         const found = await paths(peer);
@@ -116,8 +117,12 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
           ? ''
           : `${peer.identity} uses ${found.join()}`;
       });
-      await peer.close();
     }
+  }
+
+  async function expectPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
+    await waitForPaths(peers, wanted);
+    for (const peer of peers) await peer.close();
   }
 
   it('carries a call over UDP, over TCP where UDP is blocked, and over TURN/TLS on 443 where that is blocked too', async (t) => {
@@ -210,6 +215,68 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
     assert.equal((await allocate({})).errorCode, 401);
     assert.equal((await first.client.refresh(600)).errorCode, 0, 'a relay that is open goes on');
     for (const client of clients) client.close();
+  });
+
+  it('starts a TURN server that was killed again, later and later, and says so', async () => {
+    await start();
+    const said = (msg: string): Record<string, unknown>[] => node.log.lines.filter((line) => line.msg === msg);
+    const isUp = async (wanted: 0 | 1): Promise<string> => {
+      const up = (await Scrape.of(9_090, network.server)).sum('plenum_turn_up');
+      return up === wanted ? '' : `plenum_turn_up is ${up}`;
+    };
+    const pids = new Set<number>();
+    for (let kills = 1; kills <= 4; kills += 1) {
+      await until(() => isUp(1), { timeoutMs: 20_000 });
+      pids.add(await killChild(node.pid, 'turnserver'));
+      await until(() => (said('the TURN server ended and is started again').length === kills ? '' : 'nobody noticed'));
+    }
+    // The fourth wait is two seconds.
+    await until(() => isUp(0));
+    assert.equal((await fetch(node.url)).status, 200, 'media without a relay is better than none');
+    await until(() => isUp(1), { timeoutMs: 20_000 });
+    pids.add((await childrenNamed(node.pid, 'turnserver'))[0] ?? 0);
+    assert.equal(pids.size, 5);
+    assert.deepEqual(
+      said('the TURN server ended and is started again').map(({ failures, waitMs }) => [failures, waitMs]),
+      [
+        [1, 250],
+        [2, 500],
+        [3, 1_000],
+        [4, 2_000],
+      ],
+    );
+    assert.equal(said('the TURN server answers again').length, 4);
+    assert.equal((await Scrape.of(9_090, network.server)).sum('plenum_turn_restarts_total'), 4);
+  });
+
+  it('brings a call over TURN back when the TURN server is killed', async (t) => {
+    await start();
+    network.block('meta l4proto udp', 'tcp dport 50000-59999');
+    const { ana, ben, peers } = await call('killed');
+    await waitForPaths(peers, /^relay tls$/);
+    const before = (await Scrape.of(9_090, network.server)).sum('plenum_turn_allocations_total');
+    await killChild(node.pid, 'turnserver');
+    const killedMs = performance.now();
+    await until(
+      async () => {
+        const now = (await Scrape.of(9_090, network.server)).sum('plenum_turn_allocations_total');
+        return now > before ? '' : 'nobody has come back to the TURN server';
+      },
+      { timeoutMs: 45_000, intervalMs: 100 },
+    );
+    // Whoever joined anew has published anew.
+    let seen: { sid: string; frames: number } | undefined;
+    await until(
+      async () => {
+        const [sid = ''] = await ana.published();
+        const frames = (await ben.page.lookAt(sid))?.framesDecoded ?? 0;
+        if (seen?.sid !== sid) seen = { sid, frames };
+        return frames > seen.frames + 10 ? '' : `ben has ${frames} frames of ${sid}`;
+      },
+      { timeoutMs: 45_000, intervalMs: 100 },
+    );
+    t.diagnostic(`media again ${Math.round(performance.now() - killedMs)} ms after the TURN server was killed`);
+    await expectPaths(peers, /^relay tls$/);
   });
 
   it('leads TURN under a name of its own through the same port, encrypted up to the TURN server', async () => {
