@@ -23,10 +23,15 @@ export type TurnParts = {
   stack: AsyncDisposableStack;
   media: MediaSettings;
   certificates: Certificates | undefined;
+  /** In a cluster. */
+  others?: OtherNodes;
+};
+
+type OtherNodes = {
   /** Addresses of all nodes that carry media, asked every few seconds. */
   mediaAddresses: () => readonly string[];
   /** Under which clients reach the TURN servers of other nodes, while those serve. */
-  otherServers: () => readonly string[];
+  turnAddresses: () => readonly string[];
 };
 
 export type Turn = {
@@ -47,12 +52,12 @@ export async function startNodeTurn({ node, ...parts }: NodeTurnParts): Promise<
   const certificates = await startCertificates({ ...parts, nodeId, cluster, manages: false });
   const mediaAddresses = (): string[] =>
     nodes.liveMedia().flatMap(({ publicAddress, relay: { host: privateAddress } }) => [publicAddress, privateAddress]);
-  const otherServers = (): string[] =>
+  const turnAddresses = (): string[] =>
     nodes
       .liveMedia()
       .filter((other) => other.nodeId !== nodeId && other.turn !== undefined && other.state === 'SERVING')
       .map(({ publicAddress }) => publicAddress);
-  return startTurn({ ...parts, certificates, mediaAddresses, otherServers });
+  return startTurn({ ...parts, certificates, others: { mediaAddresses, turnAddresses } });
 }
 
 const firstCertificateMs = 3_000;
@@ -60,7 +65,7 @@ const peersIntervalMs = 2_000;
 
 /** Undefined with `turn.enabled` off. Rejects with `turn-unusable` when coturn cannot run. */
 export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
-  const { config, log, metrics, stack, media, certificates } = parts;
+  const { config, log, metrics, stack, media, certificates, others } = parts;
   if (!config.turn.enabled) {
     return undefined;
   }
@@ -80,14 +85,14 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   certificates?.holder.follow(({ certificate }) => {
     server.use(certificate).catch((error: unknown) => log.error({ err: error }, 'the TURN server got no certificate'));
   });
-  const allow = (): void => server.allowPeers(parts.mediaAddresses().flatMap(rangeOf));
+  const allow = (): void => server.allowPeers((others?.mediaAddresses() ?? []).flatMap(rangeOf));
   allow();
   const timer = setInterval(allow, peersIntervalMs);
   stack.defer(() => clearInterval(timer));
   return {
     access: () => {
       // One that has just ended is back in a moment; when it is not, the next node relays to all of them as well.
-      const [other] = server.isHealthy ? [] : parts.otherServers();
+      const [other] = server.isHealthy ? [] : (others?.turnAddresses() ?? []);
       return turnAccess(config, { publicAddress: other ?? publicAddress, secret: secrets[0] ?? '' });
     },
     backend: () =>

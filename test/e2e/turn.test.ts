@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { ClientConfigSetting } from '@livekit/protocol';
 import { TestBrowser, type PageWindow } from '../kit/browser.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
@@ -284,6 +287,35 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
     network.block('meta l4proto udp', 'tcp dport 50000-59999');
     const { peers } = await call('own-name');
     await expectPaths(peers, /^relay tls$/);
+  });
+
+  it('takes TURN from a load balancer at which TLS has ended', async () => {
+    await start({ tls: { mode: 'off' }, turn: { external_tls: true, domain: turnDomain } });
+    network.block('meta l4proto udp', 'tcp dport { 443, 50000-59999 }');
+    const { iceServers } = await joinResponse('ended-light');
+    assert.deepEqual(
+      iceServers.map(({ urls }) => urls),
+      [[`turn:${network.server}:443?transport=udp`, `turns:${turnDomain}:443?transport=tcp`]],
+    );
+    const pair = await authority.issue([turnDomain]);
+    const balancer = createTlsServer({ cert: pair.chain, key: pair.key }, (client) => {
+      const server = connectTcp({ port: 5_349, host: network.server });
+      client.on('error', () => server.destroy()).on('close', () => server.destroy());
+      server.on('error', () => client.destroy()).on('close', () => client.destroy());
+      client.pipe(server).pipe(client);
+    });
+    await once(balancer.listen(443, network.client), 'listening');
+    const rules = `--host-resolver-rules=MAP ${turnDomain} ${network.client}`;
+    const inside = browser;
+    browser = await TestBrowser.start([rules, trustFlag(authority.pem)]);
+    try {
+      const { peers } = await call('ended', { url: node.wsUrl });
+      await expectPaths(peers, /^relay tls$/);
+    } finally {
+      await browser.close();
+      browser = inside;
+      balancer.close();
+    }
   });
 
   it('tells clients to relay everything when it is told so, over TLS alone', async () => {

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 
 export type AttackTarget = { httpPort: number; tlsPort: number };
 
@@ -85,8 +85,10 @@ export class EdgeAttack {
   }
 
   #openTls(localAddress: string): Socket {
-    const raw = this.#keep(connectTcp({ port: this.#target.tlsPort, host: '127.0.0.1', localAddress }));
-    return this.#keep(connectTls({ socket: raw, rejectUnauthorized: false }));
+    const { tlsPort: port } = this.#target;
+    return this.#keep(
+      connectTls({ port, host: '127.0.0.1', localAddress, rejectUnauthorized: false } as ConnectionOptions),
+    );
   }
 
   #openSlow(localAddress: string, number: number): Socket {
