@@ -7,10 +7,11 @@ import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { ClientConfigSetting } from '@livekit/protocol';
-import { TestBrowser, type PageWindow } from '../kit/browser.ts';
+import { TestBrowser } from '../kit/browser.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
 import { childrenNamed, killChild } from '../kit/child-process.ts';
 import { LightSignal } from '../kit/light/light-signal.ts';
+import { mediaPaths } from '../kit/media-paths.ts';
 import { Scrape } from '../kit/metrics.ts';
 import { TestNetwork } from '../kit/network.ts';
 import { startNodeProcess, type ProcessNode, type RawConfig } from '../kit/node.ts';
@@ -19,32 +20,11 @@ import { joinToken } from '../kit/tokens.ts';
 import { TurnClient, type TurnTarget } from '../kit/turn-client.ts';
 import { until } from '../kit/until.ts';
 
-declare const window: PageWindow;
-
 const domain = 'call.plenum.test';
 const turnDomain = 'turn.plenum.test';
 const skip = TestNetwork.missing();
 
 type CallOptions = { url?: string; rtcConfig?: { iceTransportPolicy: 'relay' } };
-
-/** How media of a page travels: kind and protocol of the local candidates that are in use. */
-async function paths(peer: BrowserPeer): Promise<string[]> {
-  return peer.page.evaluate(async () => {
-    const { publisher, subscriber } = window.room.engine.pcManager as unknown as Record<
-      string,
-      { getStats(): Promise<Iterable<[string, object]>> }
-    >;
-    const found: string[] = [];
-    for (const connection of [publisher, subscriber]) {
-      const entries = [...((await connection?.getStats()) ?? [])].map(([, entry]) => entry as Record<string, unknown>);
-      const transport = entries.find((entry) => entry['type'] === 'transport');
-      const pair = entries.find((entry) => entry['id'] === transport?.['selectedCandidatePairId']);
-      const local = entries.find((entry) => entry['id'] === pair?.['localCandidateId']);
-      if (local) found.push([local['candidateType'], local['relayProtocol'] ?? local['protocol']].join(' '));
-    }
-    return found;
-  }, undefined);
-}
 
 describe('a server that clients reach through a firewall', { skip: skip === '' ? false : skip }, () => {
   let network: TestNetwork;
@@ -115,7 +95,7 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
   async function waitForPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
     for (const peer of peers) {
       await until(async () => {
-        const found = await paths(peer);
+        const found = await mediaPaths(peer);
         return found.length > 0 && found.every((one) => wanted.test(one))
           ? ''
           : `${peer.identity} uses ${found.join()}`;
