@@ -36,7 +36,7 @@ async function main(): Promise<void> {
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
     nodeCommand(process.env, process.stdout).addCommand(nodeInitCommand(process.stdout)),
-    capacityCommand((config) => readConfig({ config }, {}), process.stdout),
+    capacityCommand(process.env, process.stdout, (config) => readConfig({ config }, {})),
     azureCommand((config) => readConfig({ config }, {}), process.stdout),
     upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
   ]) {

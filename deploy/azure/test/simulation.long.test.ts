@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { after, before, describe, it } from 'node:test';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { simulateDeployment, type SimulatedDeployment } from './simulated-deployment.ts';
+
+const run = promisify(execFile);
+const program = path.join(import.meta.dirname, '../../../src/main.ts');
 
 describe('a simulated deployment', () => {
   let deployment: SimulatedDeployment;
@@ -15,11 +19,12 @@ describe('a simulated deployment', () => {
   after(() => deployment?.close());
 
   const simulation = () => deployment.simulation;
-  const plenum = (...args: string[]): string =>
-    execFileSync(process.execPath, [path.join(import.meta.dirname, '../../../src/main.ts'), ...args], {
-      encoding: 'utf8',
-      timeout: 20_000,
-    });
+  /** Not the synchronous kind: the fakes that it asks are in this process. @returns its output, however it ended */
+  const plenum = (args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> =>
+    run(process.execPath, [program, ...args], { env: { ...process.env, ...env }, timeout: 60_000 }).then(
+      ({ stdout }) => stdout,
+      ({ stdout }: { stdout: string }) => stdout,
+    );
 
   it('comes up from the generated first boot: four masters behind the load balancer, and a media node', () => {
     assert.equal(simulation().healthyMasters, 4);
@@ -40,9 +45,9 @@ describe('a simulated deployment', () => {
     await service.deleteRoom('simulated');
   });
 
-  it('tells on the command line who leads its capacity, and what it sees', () => {
+  it('tells on the command line who leads its capacity, and what it sees', async () => {
     const config = path.join(simulation().masters[0]?.folder ?? '', 'etc/plenum/plenum.yaml');
-    const report = JSON.parse(plenum('capacity', 'status', '--json', '--config', config)) as {
+    const report = JSON.parse(await plenum(['capacity', 'status', '--json', '--config', config])) as {
       provider: string;
       machines: { phase: string; instanceId: string }[];
     };
@@ -53,15 +58,13 @@ describe('a simulated deployment', () => {
     );
   });
 
-  it('finds with plenum azure verify that rights, storage and control plane are as they should be', () => {
+  it('finds with plenum azure verify that rights, storage and control plane are as they should be', async () => {
     const [master] = simulation().masters;
     assert.ok(master !== undefined);
     const files = ['deployment.json', 'plenum.yaml'].map((name) => path.join(master.folder, 'etc/plenum', name));
     const [deploymentFile = '', config = ''] = files;
-    const env = { ...process.env, ...master.env };
     const args = ['azure', 'verify', '--json', '--deployment', deploymentFile, '--config', config];
-    const program = path.join(import.meta.dirname, '../../../src/main.ts');
-    const { stdout } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', env, timeout: 60_000 });
+    const stdout = await plenum(args, master.env);
     const findings = JSON.parse(stdout) as { check: string; isGood: boolean; found: string }[];
     const failed = findings.filter(({ isGood }) => !isGood).map(({ check }) => check);
     // There is no address on the internet, and nobody vouches for a certificate here.
@@ -74,17 +77,18 @@ describe('a simulated deployment', () => {
 
   it('changes nothing when every node is set up again', async () => {
     for (const machine of simulation().machines) {
-      assert.equal((await machine.initAgain()).trim(), 'Nothing had to be changed.', machine.computerName);
+      const said = (await machine.initAgain()).trim().split('\n').at(-1);
+      assert.equal(said, 'Nothing had to be changed.', machine.computerName);
     }
   });
 
-  it('tells no secret in logs, command lines and user data', () => {
+  it('tells no secret in logs, command lines and user data', async () => {
     const { vaults, machines, stack } = simulation();
     const secrets = ['LIVEKIT-API-SECRET', 'LIVEKIT-API-KEY', 'REDIS-PASSWORD', 'PLENUM-CLUSTER-SECRET'].flatMap(
       (name) => vaults.versions(`${stack}-keyvault`, name),
     );
     assert.equal(secrets.length, 4);
-    const commands = execFileSync('ps', ['-eo', 'args', '-ww'], { encoding: 'utf8' });
+    const { stdout: commands } = await run('ps', ['-eo', 'args', '-ww']);
     const places: [string, string][] = [
       ['the command lines', commands],
       ['the user data', simulation().userData()],
