@@ -27,6 +27,7 @@ export type ScaleOptions = {
 };
 
 const peoplePerRoom = 3;
+const roomEveryMs = 2_000;
 
 export class ScaleScenario {
   readonly #options: ScaleOptions;
@@ -68,23 +69,42 @@ export class ScaleScenario {
 
   async #growUntil(crowd: CrowdOptions, nodes: number): Promise<void> {
     const { simulation, roomsAtMost, timeoutMs, say } = this.#options;
-    const startedMs = performance.now();
-    for (let room = 1; simulation.media.size < nodes && room <= roomsAtMost; room += 1) {
-      for (let seat = 1; seat <= peoplePerRoom; seat += 1) {
-        this.#people.push(await Person.join(crowd, `room-${room}`, `person-${room}-${seat}`, true));
+    const deadlineMs = performance.now() + timeoutMs;
+    const left = (): number => Math.max(1, deadlineMs - performance.now());
+    let isFull = false;
+    for (let room = 1; simulation.media.size < nodes && room <= roomsAtMost && !isFull; room += 1) {
+      for (let seat = 1; seat <= peoplePerRoom && !isFull; seat += 1) {
+        isFull = !(await this.#join(crowd, `room-${room}`, `person-${room}-${seat}`));
       }
-      say(`${this.#people.length} people in ${room} rooms`);
-      await delay(2_000);
+      say(`${this.#people.length} people in ${room} rooms${isFull ? ', and the nodes take no more' : ''}`);
+      await delay(isFull ? 0 : roomEveryMs);
     }
-    const left = Math.max(1, timeoutMs - (performance.now() - startedMs));
-    await this.#wait(() => simulation.media.size >= nodes, `there are ${nodes} media nodes`, left);
+    await this.#wait(() => simulation.media.size >= nodes, `there are ${nodes} media nodes`, left());
+    await this.#wait(() => simulation.servingMedia >= nodes, `${nodes} media nodes serve`, left());
     // Work for the new node: the rooms that are there stay where they are.
-    await this.#wait(() => simulation.servingMedia >= nodes, `${nodes} media nodes serve`, left);
     for (let seat = 1; seat <= peoplePerRoom - 1; seat += 1) {
-      this.#people.push(await Person.join(crowd, 'room-late', `late-${seat}`, true));
+      while (!(await this.#join(crowd, 'room-late', `late-${seat}`))) {
+        if (performance.now() >= deadlineMs) {
+          throw new Error('no media node takes those who come late');
+        }
+        await delay(roomEveryMs);
+      }
     }
     this.#report.nodesAtMost = simulation.media.size;
     this.#report.people = this.#people.length;
+  }
+
+  /** @returns false when no node takes anybody more, as a client would be told */
+  async #join(crowd: CrowdOptions, room: string, identity: string): Promise<boolean> {
+    try {
+      this.#people.push(await Person.join(crowd, room, identity, true));
+      return true;
+    } catch (error) {
+      if ((error as { status?: unknown }).status === 503) {
+        return false;
+      }
+      throw error;
+    }
   }
 
   /** The first room and the last one stay: they are on different nodes when there are two. */
