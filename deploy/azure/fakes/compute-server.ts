@@ -48,6 +48,8 @@ export type FakeComputeOptions = {
   /** Until a new machine is `Succeeded`. */
   createMs?: number;
   deleteMs?: number;
+  /** By which machines are dated. */
+  now?: () => number;
   /** A machine has come up. */
   started?: (machine: FakeMachine) => void;
   /** A machine is being taken away, now. */
@@ -95,6 +97,10 @@ export class FakeCompute {
 
   get capacity(): number {
     return this.#model.sku.capacity;
+  }
+
+  get tags(): Record<string, string> {
+    return (this.#model['tags'] ?? {}) as Record<string, string>;
   }
 
   /** As somebody in the portal moves the slider. */
@@ -281,7 +287,7 @@ export class FakeCompute {
       zone,
       provisioningState: 'Creating',
       powerState: 'running',
-      createdAt: new Date(),
+      createdAt: new Date(this.#options.now?.() ?? Date.now()),
       protectFromScaleIn: false,
     };
     this.machines.set(machine.name, machine);

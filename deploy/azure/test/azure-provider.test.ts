@@ -182,12 +182,12 @@ describe('the capacity controller over the Azure provider', () => {
     await set.lookUntil(() => set.machines[0]?.provisioningState === 'Succeeded', 'the first machine is up');
     const [first = ''] = set.names;
     set.people = { [first]: 9 };
-    await set.lookUntil(() => set.report.phases['serving'] === 2, 'it grows');
+    await set.lookUntil(() => set.count('serving') === 2, 'it grows');
     const second = set.names.find((name) => name !== first) ?? '';
     set.people = { [first]: 3, [second]: 1 };
     await set.lookUntil(() => set.machines.length === 1, 'it shrinks');
     assert.deepEqual(set.names, [first]);
-    assert.equal(set.count('DELETE'), 1);
+    assert.equal(set.asked('DELETE'), 1);
     const said = set.report.decisions.map(({ what }) => what.replace(second, 'it'));
     assert.deepEqual(said, ['add 1 media nodes', 'drain it (migrate)', 'delete it']);
   });

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { ComputeManagementClient } from '@azure/arm-compute';
 import { AzureProvider } from '../../../src/azure/azure-provider.ts';
+import { releaseTags } from '../../../src/azure/scale-set-release.ts';
 import { goals, load } from '../../../src/capacity/capacity-fixtures.ts';
 import type { CapacityGoals } from '../../../src/capacity/observation.ts';
 import { MemoryStoreServer } from '../../../src/cluster/memory-store.ts';
@@ -17,10 +18,11 @@ import { FakeCompute, type FakeMachine } from '../fakes/compute-server.ts';
 import { makeServerCertificate } from '../fakes/server-certificate.ts';
 import { expand, goldenScenarios, parametersOf } from './scenarios.ts';
 
-const where = { subscriptionId: '11111111-1111-4111-8111-111111111111', resourceGroup: 'calls' };
+export const where = { subscriptionId: '11111111-1111-4111-8111-111111111111', resourceGroup: 'calls' };
 const credential = { getToken: () => Promise.resolve({ token: 'x', expiresOnTimestamp: Date.now() + 3_600_000 }) };
-const certificate = makeServerCertificate();
+export const certificate = makeServerCertificate();
 const lookMs = 30_000;
+const startMs = 1_000_000;
 
 export function scaleSet(): ExpandedResource {
   const { resources } = expand(parametersOf(goldenScenarios['production'] ?? ''));
@@ -30,12 +32,13 @@ export function scaleSet(): ExpandedResource {
 }
 
 export class ControlledSet {
-  #nowMs = 1_000_000;
+  #nowMs = startMs;
   readonly compute: FakeCompute;
   /** People on the nodes, by name of their machine; each is a tenth of a node. */
   people: Record<string, number> = {};
-  /** Machines whose node says nothing. */
-  readonly silent = new Set<string>();
+  /** Nodes of this version do not come up. */
+  brokenVersion = '';
+  readonly #versions = new Map<string, string>();
   /** Reasons of the looks that failed, since they were asked for last. */
   failures: string[] = [];
   readonly #store = new MemoryStoreServer({
@@ -55,8 +58,11 @@ export class ControlledSet {
   static async start(changes: Partial<CapacityGoals> = {}, zones = ['1', '2', '3']): Promise<ControlledSet> {
     const set = scaleSet();
     const names = { ...where, scaleSet: set.name, location: 'westeurope', zones };
-    const compute = await FakeCompute.start({ ...names, model: set.body as never, certificate });
-    return new ControlledSet(compute, set.name, { ...goals, scaleInAfterMs: 60_000, ...changes });
+    let controlled: ControlledSet | undefined;
+    const now = (): number => controlled?.wallMs ?? Date.now();
+    const compute = await FakeCompute.start({ ...names, model: set.body as never, certificate, now });
+    controlled = new ControlledSet(compute, set.name, { ...goals, scaleInAfterMs: 60_000, ...changes });
+    return controlled;
   }
 
   private constructor(compute: FakeCompute, scaleSetName: string, wanted: CapacityGoals) {
@@ -83,8 +89,20 @@ export class ControlledSet {
     return this.#controller.report() ?? assert.fail('no master leads');
   }
 
+  /** That its node runs: what the set said when the machine was made. */
+  versionOf(computerName: string): string {
+    const version = this.#versions.get(computerName) ?? this.compute.tags[releaseTags.version] ?? 'one';
+    this.#versions.set(computerName, version);
+    return version;
+  }
+
+  /** How many machines are in a phase of their life, as the leading master saw last. */
+  count(phase: string): number {
+    return this.#controller.report()?.phases[phase as 'serving'] ?? 0;
+  }
+
   /** How often the control plane was told to do so. */
-  count(method: 'PATCH' | 'DELETE'): number {
+  asked(method: 'PATCH' | 'DELETE'): number {
     return this.compute.changes.filter((change) => change.startsWith(method)).length;
   }
 
@@ -123,7 +141,7 @@ export class ControlledSet {
     return new CapacityController({
       holder: `master-${this.#masters}`,
       store: this.#store.connect(),
-      provider: new AzureProvider({ client, ...where, scaleSet: scaleSetName, now: () => this.#wallMs() }),
+      provider: new AzureProvider({ client, ...where, scaleSet: scaleSetName, now: () => this.wallMs }),
       goals: () => this.#goals,
       reaches: () => Promise.resolve(false),
       log: createLog({ level: 'silent', json: true }),
@@ -131,21 +149,25 @@ export class ControlledSet {
     });
   }
 
-  /** As machines are dated by the real clock: so much later than it. */
-  #wallMs(): number {
-    return Date.now() + this.#nowMs - 1_000_000;
+  /** By which machines are dated: the real clock, and as much as has passed here. */
+  get wallMs(): number {
+    return Date.now() + this.#nowMs - startMs;
   }
 
   /** Nodes on the machines, as the drain of the cluster would leave them. */
   async #beat(): Promise<void> {
     const running = this.machines.filter(({ provisioningState }) => provisioningState === 'Succeeded');
-    for (const { computerName, zone } of running.filter((machine) => !this.silent.has(machine.computerName))) {
+    for (const { computerName, zone } of running) {
+      const version = this.versionOf(computerName);
+      if (version === this.brokenVersion) {
+        continue;
+      }
       const count = this.people[computerName] ?? 0;
       const { state } = await this.#nodes.nodes.beat({
         nodeId: `ND_${computerName}` as NodeId,
         machineId: computerName,
         roles: ['media'],
-        version: 'one',
+        version,
         protocol: { min: 1, max: 1 },
         region: '',
         zone,
