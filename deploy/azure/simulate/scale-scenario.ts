@@ -71,13 +71,19 @@ export class ScaleScenario {
     const { simulation, roomsAtMost, timeoutMs, say } = this.#options;
     const deadlineMs = performance.now() + timeoutMs;
     const left = (): number => Math.max(1, deadlineMs - performance.now());
-    let isFull = false;
-    for (let room = 1; simulation.media.size < nodes && room <= roomsAtMost && !isFull; room += 1) {
-      for (let seat = 1; seat <= peoplePerRoom && !isFull; seat += 1) {
-        isFull = !(await this.#join(crowd, `room-${room}`, `person-${room}-${seat}`));
+    for (let room = 1; simulation.media.size < nodes && room <= roomsAtMost && left() > 1; room += 1) {
+      for (let seat = 1; seat <= peoplePerRoom;) {
+        // A node that has just taken somebody takes the next one when it has calmed down.
+        if (await this.#join(crowd, `room-${room}`, `person-${room}-${seat}`)) {
+          seat += 1;
+        } else if (simulation.media.size >= nodes || left() === 1) {
+          break;
+        } else {
+          await delay(roomEveryMs);
+        }
       }
-      say(`${this.#people.length} people in ${room} rooms${isFull ? ', and the nodes take no more' : ''}`);
-      await delay(isFull ? 0 : roomEveryMs);
+      say(`${this.#people.length} people in ${room} rooms`);
+      await delay(roomEveryMs);
     }
     await this.#wait(() => simulation.media.size >= nodes, `there are ${nodes} media nodes`, left());
     await this.#wait(() => simulation.servingMedia >= nodes, `${nodes} media nodes serve`, left());
