@@ -13,6 +13,8 @@ export type CrowdOptions = {
 
 const lookMs = 100;
 const comeBackMs = 20_000;
+const hearAgainMs = 10_000;
+const aliveMs = 1_000;
 
 /** Somebody who speaks and listens, and stays until told to leave. */
 export class Person {
@@ -49,6 +51,23 @@ export class Person {
     this.#hasLeft = true;
     await this.#client.leave().catch(() => undefined);
     await this.#watching;
+  }
+
+  /** Whether media of somebody else arrives, after a while at most. A call without it is lost. */
+  async hears(): Promise<boolean> {
+    const sinceMs = performance.now();
+    while (performance.now() - sinceMs < hearAgainMs) {
+      const silences = await Promise.all(
+        this.#client.subscribedTrackSids.map(
+          async (sid) => (await this.#client.stats(sid).catch(() => undefined))?.silentMs,
+        ),
+      );
+      if (silences.some((silentMs) => silentMs !== undefined && silentMs < aliveMs)) {
+        return true;
+      }
+      await delay(lookMs);
+    }
+    return false;
   }
 
   /** Longest silence of what this person hears, since it was asked last. */

@@ -64,6 +64,7 @@ async function main(args: string[]): Promise<number> {
     return values.help ? 0 : 2;
   }
   const isScenario = values.scenario !== undefined;
+  const parameters = readParameters(values.parameters);
   say('addresses of the virtual network are loopback addresses: network rules are not enforced');
   const folder = mkdtempSync(path.join(tmpdir(), 'plenum-release-'));
   try {
@@ -76,7 +77,7 @@ async function main(args: string[]): Promise<number> {
     });
     say(`release ${release.version} is made`);
     const simulation = await Simulation.start({
-      parameters: readParameters(values.parameters),
+      parameters,
       release,
       speed: Number(values.speed ?? (isScenario ? 20 : 1)),
       coresPerNode: isScenario ? scenarioCores : 1,
@@ -85,7 +86,8 @@ async function main(args: string[]): Promise<number> {
     try {
       await Promise.race([simulation.ready(readyMs), interrupted()]);
       say('the cluster is ready');
-      return await Promise.race([isScenario ? playScale(simulation) : stay(simulation), interrupted()]);
+      const policy = parameters['drainPolicy'] === 'wait' ? 'wait' : 'migrate';
+      return await Promise.race([isScenario ? playScale(simulation, policy) : stay(simulation), interrupted()]);
     } finally {
       await simulation.close();
     }
@@ -94,13 +96,16 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-async function playScale(simulation: Simulation): Promise<number> {
-  const options = { simulation, say, until: 2, roomsAtMost: 14, timeoutMs: scenarioMs };
+async function playScale(simulation: Simulation, policy: 'migrate' | 'wait'): Promise<number> {
+  const options = { simulation, say, policy, until: 2, roomsAtMost: 14, timeoutMs: scenarioMs };
   const report = await new ScaleScenario(options).run();
   say(`at most ${report.nodesAtMost} media nodes, ${report.nodesAtTheEnd} at the end; ${report.people} people`);
+  for (const { machineId, work, others } of report.victims) {
+    say(`chosen to go: ${machineId} with work ${work}; the others had ${others.join(', ')}`);
+  }
   say(`deleted: ${report.deleted.join(', ')}`);
   say(`rejoins: ${report.rejoinGapsMs.length} (${report.rejoinGapsMs.join(', ')} ms)`);
-  say(`longest silence of those who stayed: ${Math.round(report.longestSilenceMs)} ms`);
+  say(`longest silence that somebody heard who stayed: ${Math.round(report.longestSilenceMs)} ms`);
   say(report.lost.length === 0 ? 'nobody lost a call' : `lost: ${report.lost.join('; ')}`);
   return report.lost.length === 0 ? 0 : 1;
 }

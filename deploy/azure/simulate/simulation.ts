@@ -9,6 +9,8 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { ManagedIdentityCredential } from '@azure/identity';
+import { AdminClient } from '../../../src/cli/admin-client.ts';
+import type { ShownCapacity } from '../../../src/protocol/capacity-report.ts';
 import {
   expandTemplate,
   type DeploymentContext,
@@ -35,6 +37,8 @@ export type SimulationOptions = {
   /** Of this machine, for each node. */
   coresPerNode: number;
   say: (line: string) => void;
+  /** Is told of each secret that is written to a vault (`vault/name`), by which machine. */
+  wrote?: (secret: string, machine: Machine | undefined) => void;
 };
 
 const tenantId = '22222222-2222-4222-8222-222222222222';
@@ -99,6 +103,11 @@ export class Simulation {
     return `http://${frontAddress}:7880`;
   }
 
+  /** What the leading master decides about media nodes, as anybody may ask for it. */
+  capacity(): Promise<ShownCapacity> {
+    return new AdminClient({ url: this.url, ...this.keys }, { USER: 'simulation' }).capacity();
+  }
+
   get healthyMasters(): number {
     return this.masters.filter(({ privateAddress }) => this.#balancer?.isHealthy(privateAddress) === true).length;
   }
@@ -108,10 +117,10 @@ export class Simulation {
     return [...this.media.values()].filter(({ privateAddress }) => this.#serving.has(privateAddress)).length;
   }
 
-  /** Resolves when all masters and the first media nodes answer their health checks. */
-  async ready(timeoutMs: number): Promise<void> {
+  /** Resolves when so many masters (all, when left out) and a first media node answer their health checks. */
+  async ready(timeoutMs: number, masters = this.masters.length): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
-    while (this.healthyMasters < this.masters.length || this.servingMedia === 0) {
+    while (this.healthyMasters < masters || this.servingMedia === 0) {
       if (performance.now() >= deadlineMs) {
         throw new Error(`the cluster is not ready: ${this.healthyMasters} masters, ${this.servingMedia} media nodes`);
       }
@@ -146,6 +155,11 @@ export class Simulation {
     await writeFile(path.join(this.#folder, 'ca.pem'), this.#certificate.cert);
     const files = stack.adopt(await FileServer.start(release.file, this.#certificate), (value) => value.close());
     this.#vaults = stack.adopt(await FakeVaults.start(this.#certificate), (value) => value.close());
+    this.#vaults.wrote = (secret, name) =>
+      this.#options.wrote?.(
+        secret,
+        this.machines.find((machine) => machine.name === name),
+      );
     this.#azurite = stack.adopt(await Azurite.start(this.#certificate), (value) => value.close());
     const parameters = { ...this.#options.parameters, releaseUrl: files.url, releaseSha256: release.sha256 };
     this.#expanded = expandTemplate(buildTemplate(), parameters, context);

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'node:test';
 import { RoomServiceClient } from 'livekit-server-sdk';
+import { ScaleScenario } from '../simulate/scale-scenario.ts';
 import { simulateDeployment, type SimulatedDeployment } from './simulated-deployment.ts';
 
 const run = promisify(execFile);
@@ -14,7 +15,7 @@ describe('a simulated deployment', () => {
   let deployment: SimulatedDeployment;
 
   before(async () => {
-    deployment = await simulateDeployment({}, { speed: 1, coresPerNode: 2 });
+    deployment = await simulateDeployment({}, { speed: 20, coresPerNode: 0.2 });
   });
   after(() => deployment?.close());
 
@@ -80,6 +81,34 @@ describe('a simulated deployment', () => {
       const said = (await machine.initAgain()).split('\n');
       assert.ok(said.includes('Nothing had to be changed.'), `${machine.computerName}: ${said.join('\n')}`);
     }
+  });
+
+  it('grows with its load, and shrinks again by the node with the least work, without anybody losing a call', async (context) => {
+    const report = await new ScaleScenario({
+      simulation: simulation(),
+      say: (line) => context.diagnostic(line),
+      until: 2,
+      roomsAtMost: 14,
+      policy: 'migrate',
+      timeoutMs: 80_000,
+    }).run();
+    context.diagnostic(JSON.stringify(report));
+    assert.deepEqual(report.lost, []);
+    assert.equal(report.nodesAtMost, 2);
+    assert.equal(report.nodesAtTheEnd, 1);
+    assert.equal(report.deleted.length, 1);
+    const [victim] = report.victims;
+    assert.ok(victim !== undefined && victim.others.length === 1);
+    assert.ok(
+      victim.others.every((work) => victim.work <= work),
+      `chosen with ${victim.work}, not ${victim.others[0]}`,
+    );
+    const steps = report.timeline.map((line) => line.split(' ')[0]);
+    assert.deepEqual(
+      steps.filter((step) => step !== 'take'),
+      ['add', 'drain', 'delete'],
+      report.timeline.join('; '),
+    );
   });
 
   it('tells no secret in logs, command lines and user data', async () => {
