@@ -45,6 +45,7 @@ export type FakeComputeOptions = {
   /** The scale set as it was deployed. */
   model: Record<string, unknown> & { sku: { name: string; tier?: string; capacity: number } };
   certificate: ServerCertificate;
+  host?: string;
   /** Until a new machine is `Succeeded`. */
   createMs?: number;
   deleteMs?: number;
@@ -80,8 +81,8 @@ export class FakeCompute {
 
   static async start(options: FakeComputeOptions): Promise<FakeCompute> {
     const compute = new FakeCompute(options);
-    const { certificate } = options;
-    compute.#server = await JsonServer.start({ certificate, handler: (request) => compute.#answer(request) });
+    const { certificate, host = '127.0.0.1' } = options;
+    compute.#server = await JsonServer.start({ certificate, host, handler: (request) => compute.#answer(request) });
     compute.#resize(options.model.sku.capacity);
     return compute;
   }

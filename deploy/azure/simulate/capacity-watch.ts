@@ -4,7 +4,7 @@ import type { ShownCapacity } from '../../../src/protocol/capacity-report.ts';
 
 export type Victim = {
   machineId: string;
-  /** Of it and of every node that served, at the last look before it was emptied. */
+  /** Of it, and of every other node that served, at the look that decided. */
   work: number;
   others: number[];
 };
@@ -59,16 +59,18 @@ export class CapacityWatch {
       if (!isKnown) {
         this.timeline.push(`${what}: ${reason}`);
         this.#options.say(`decided: ${what} (${reason})`);
-      }
-    }
-    const before = this.#before?.machines.filter(({ phase }) => phase === 'serving') ?? [];
-    for (const { machineId, phase } of report.machines) {
-      const known = before.find((machine) => machine.machineId === machineId);
-      if (phase !== 'serving' && phase !== 'cordoned' && known !== undefined) {
-        const others = before.filter((machine) => machine !== known).map(({ work }) => work);
-        this.victims.push({ machineId, work: known.work, others });
+        this.#chosen(/^drain (\S+)/.exec(what)?.[1], report);
       }
     }
     this.#before = report;
+  }
+
+  /** What the decision rested on is in the same report. */
+  #chosen(machineId: string | undefined, { machines }: ShownCapacity): void {
+    const chosen = machines.find((machine) => machine.machineId === machineId);
+    if (chosen !== undefined) {
+      const others = machines.filter((machine) => machine !== chosen && machine.phase === 'serving');
+      this.victims.push({ machineId: chosen.machineId, work: chosen.work, others: others.map(({ work }) => work) });
+    }
   }
 }

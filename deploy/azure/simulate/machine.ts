@@ -20,6 +20,8 @@ export type MachineOptions = {
   publicAddress: string;
   zone: string;
   tenantId: string;
+  /** Where its metadata service is. */
+  host: string;
   /** Where the release is unpacked once for all machines. */
   releases: string;
   /** What a real machine has and the simulation does otherwise. */
@@ -48,8 +50,8 @@ export class Machine {
   readonly initOutputs: string[] = [];
 
   static async start(options: MachineOptions): Promise<Machine> {
-    const { name, computerName, publicAddress, privateAddress, tenantId, zone } = options;
-    const facts = { machineName: name, computerName, publicAddress, privateAddress, tenantId, zone };
+    const { name, computerName, publicAddress, privateAddress, tenantId, zone, host } = options;
+    const facts = { machineName: name, computerName, publicAddress, privateAddress, tenantId, zone, host };
     const machine = new Machine(options, await FakeMetadata.start(facts));
     await machine.#writeFiles();
     machine.#work = machine.#live();

@@ -83,6 +83,8 @@ export class ScaleScenario {
       this.#report.deleted = [...grown].filter((name) => !simulation.media.has(name));
       this.#report.nodesAtTheEnd = simulation.media.size;
       await this.#seeWhoIsThere();
+      const isTold = (): boolean => watch.timeline.some((line) => line.startsWith('delete'));
+      await this.#wait(isTold, 'the deletion is told', timeoutMs);
     } finally {
       await watch.close();
     }

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { makeRelease } from '../../../scripts/release.ts';
 import { findWorker } from '../../../test/kit/light/build.ts';
 import type { Json } from '../expand/functions.ts';
+import { loopbackNetwork } from '../simulate/simulated-network.ts';
 import { Simulation, type SimulationOptions } from '../simulate/simulation.ts';
 
 const readyMs = 150_000;
@@ -29,6 +30,7 @@ export async function simulateDeployment(
     simulation = await Simulation.start({
       parameters: { ...small, ...parameters },
       release,
+      network: await loopbackNetwork(),
       speed: how.speed,
       coresPerNode: how.coresPerNode,
       ...(how.wrote === undefined ? {} : { wrote: how.wrote }),
