@@ -11,6 +11,9 @@ export type CrowdOptions = {
   endpoint: LightEndpoint;
 };
 
+/** A voice alone is hardly a load. */
+export type Sends = 'voice' | 'camera';
+
 const lookMs = 100;
 const comeBackMs = 20_000;
 const hearAgainMs = 10_000;
@@ -29,8 +32,8 @@ export class Person {
   /** What ended the call for good, when that was not this person. */
   lost: string | undefined;
 
-  static async join(options: CrowdOptions, room: string, identity: string, speaks: boolean): Promise<Person> {
-    return new Person({ options, room, identity, client: await connect(options, room, identity, speaks), speaks });
+  static async join(options: CrowdOptions, room: string, identity: string, sends: Sends): Promise<Person> {
+    return new Person({ options, room, identity, client: await connect(options, room, identity, sends), sends });
   }
 
   private constructor(parts: {
@@ -38,13 +41,13 @@ export class Person {
     room: string;
     identity: string;
     client: LightClient;
-    speaks: boolean;
+    sends: Sends;
   }) {
     this.#options = parts.options;
     this.room = parts.room;
     this.identity = parts.identity;
     this.#client = parts.client;
-    this.#watching = this.#watch(parts.speaks);
+    this.#watching = this.#watch(parts.sends);
   }
 
   async leave(): Promise<void> {
@@ -81,24 +84,24 @@ export class Person {
     return Math.max(0, ...gaps);
   }
 
-  async #watch(speaks: boolean): Promise<void> {
+  async #watch(sends: Sends): Promise<void> {
     while (!this.#hasLeft && this.lost === undefined) {
       const { leaveReceived, socketCloseCode } = this.#client;
       if (leaveReceived !== undefined && leaveReceived.action !== LeaveRequest_Action.RECONNECT) {
         this.lost = `told to leave: ${leaveReceived.toJsonString()}`;
       } else if (leaveReceived !== undefined || socketCloseCode !== undefined) {
-        await this.#comeBack(speaks);
+        await this.#comeBack(sends);
       }
       await delay(lookMs);
     }
   }
 
-  async #comeBack(speaks: boolean): Promise<void> {
+  async #comeBack(sends: Sends): Promise<void> {
     const sinceMs = performance.now();
     await this.#client.abandon().catch(() => undefined);
     while (!this.#hasLeft && performance.now() - sinceMs < comeBackMs) {
       try {
-        this.#client = await connect(this.#options, this.room, this.identity, speaks);
+        this.#client = await connect(this.#options, this.room, this.identity, sends);
         this.gapsMs.push(Math.round(performance.now() - sinceMs));
         return;
       } catch {
@@ -111,9 +114,9 @@ export class Person {
   }
 }
 
-async function connect(options: CrowdOptions, room: string, identity: string, speaks: boolean): Promise<LightClient> {
+async function connect(options: CrowdOptions, room: string, identity: string, sends: Sends): Promise<LightClient> {
   const { url, key, endpoint } = options;
   const token = await joinToken({ room, identity, key });
-  const publish = speaks ? { audio: true, video: { bitrateBps: 2_000_000 } } : {};
+  const publish = { audio: true, ...(sends === 'camera' ? { video: { bitrateBps: 2_000_000 } } : {}) };
   return LightClient.join({ url: url(), token, endpoint, publish });
 }

@@ -169,9 +169,13 @@ async function playScale(simulation: Simulation, policy: 'migrate' | 'wait'): Pr
 
 async function stay(simulation: Simulation): Promise<number> {
   const { apiKey, apiSecret } = simulation.keys;
-  const server = ['--url', simulation.url, '--api-key', apiKey, '--api-secret', apiSecret];
-  const who = ['token', 'create', '--room', 'demo', '--identity', 'you', '--link', ...server];
-  const link = execFileSync(process.execPath, [path.join(ROOT, 'src/main.ts'), ...who], { encoding: 'utf8' });
+  const server = { LIVEKIT_URL: simulation.url, LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret };
+  const who = ['token', 'create', '--room', 'demo', '--identity', 'you', '--link'];
+  const program = path.join(ROOT, 'src/main.ts');
+  const link = execFileSync(process.execPath, [program, ...who], {
+    encoding: 'utf8',
+    env: { ...process.env, ...server },
+  });
   say(`join: ${link.trim()}`);
   say('stop with Ctrl-C');
   return interrupted();

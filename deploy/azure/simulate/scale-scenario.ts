@@ -155,7 +155,7 @@ export class ScaleScenario {
   /** @returns false when no node takes anybody more, as a client would be told */
   async #join(crowd: CrowdOptions, room: string, identity: string): Promise<boolean> {
     try {
-      this.#people.push(await Person.join(crowd, room, identity, true));
+      this.#people.push(await Person.join(crowd, room, identity, stays.includes(room) ? 'voice' : 'camera'));
       return true;
     } catch (error) {
       if ((error as { status?: unknown }).status === 503) {

@@ -2,7 +2,7 @@
  * A whole deployment on this machine: the template expanded, its machines as folders with processes, Azure's services as
  * fakes under the real SDKs, the virtual network as loopback addresses or namespaces.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -130,9 +130,15 @@ export class Simulation {
     }
   }
 
-  /** Everything that a grep over logs, command lines and user data would see. */
   get machines(): Machine[] {
     return [...this.masters, ...this.media.values()];
+  }
+
+  /** One of each machine that there ever was. */
+  logFiles(): string[] {
+    return readdirSync(this.#folder)
+      .map((name) => path.join(this.#folder, name, 'machine.log'))
+      .filter((file) => existsSync(file));
   }
 
   userData(): string {

@@ -14,10 +14,21 @@ const program = path.join(import.meta.dirname, '../../../src/main.ts');
 describe('a simulated deployment', () => {
   let deployment: SimulatedDeployment;
 
+  /** Command lines of all processes, since before the first machine was started. */
+  const seen = new Set<string>();
+  const look = async (): Promise<void> => {
+    const { stdout } = await run('ps', ['-eo', 'args', '-ww'], { maxBuffer: 1 << 26 });
+    for (const line of stdout.split('\n')) seen.add(line);
+  };
+  const looking = setInterval(() => void look().catch(() => undefined), 1_000);
+
   before(async () => {
     deployment = await simulateDeployment({}, { speed: 20, coresPerNode: 0.2 });
   });
-  after(() => deployment?.close());
+  after(async () => {
+    clearInterval(looking);
+    await deployment?.close();
+  });
 
   const simulation = () => deployment.simulation;
   /** Not the synchronous kind: the fakes that it asks are in this process. @returns its output, however it ended */
@@ -117,15 +128,16 @@ describe('a simulated deployment', () => {
       (name) => vaults.versions(`${stack}-keyvault`, name),
     );
     assert.equal(secrets.length, 4);
-    const { stdout: commands } = await run('ps', ['-eo', 'args', '-ww']);
+    await look();
+    // Also of machines that are gone.
+    const logs = simulation().logFiles();
+    assert.ok(logs.length > machines.length, `${logs.length} logs of more than ${machines.length} machines`);
     const places: [string, string][] = [
-      ['the command lines', commands],
+      ['the command lines', [...seen].join('\n')],
       ['the user data', simulation().userData()],
-      ...machines.map((machine): [string, string] => [
-        `the log of ${machine.computerName}`,
-        readFileSync(machine.logFile, 'utf8'),
-      ]),
+      ...logs.map((file): [string, string] => [file, readFileSync(file, 'utf8')]),
     ];
+    assert.match([...seen].join('\n'), /plenum-bootstrap/);
     for (const [place, text] of places) {
       assert.ok(text.length > 100, `${place} is empty`);
       for (const secret of secrets) assert.ok(!text.includes(secret), `${place} holds a secret`);
