@@ -50,9 +50,7 @@ function warningsOf({ machines, memory, nowMs, timings }: Settling, deletes: Cap
   const warnings = stuck.map(({ instanceId }) => `${instanceId} does not go away; it costs money and carries no calls`);
   if (failures.count > 0 && machines.some(({ phase }) => phase === 'failed')) {
     const waitS = Math.max(0, Math.ceil((failures.addNotBeforeMs - nowMs) / 1_000));
-    warnings.push(
-      `machines do not come up, ${failures.count} times in a row; the next attempt is in ${waitS} s or later`,
-    );
+    warnings.push(`machines do not come up (${failures.count} in a row); the next attempt is in ${waitS} s or later`);
   }
   if (brokenVersion !== '') {
     warnings.push(`nodes of version ${brokenVersion} do not come up; no more are replaced`);
