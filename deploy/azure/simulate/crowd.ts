@@ -17,6 +17,7 @@ export type Sends = 'voice' | 'camera';
 const lookMs = 100;
 const comeBackMs = 20_000;
 const hearAgainMs = 10_000;
+const hearLookMs = 20;
 const aliveMs = 1_000;
 
 /** Somebody who speaks and listens, and stays until told to leave. */
@@ -27,8 +28,8 @@ export class Person {
   #client: LightClient;
   #hasLeft = false;
   readonly #watching: Promise<void>;
-  /** Milliseconds without a call, of each time that it was moved with a new join. */
-  readonly gapsMs: number[] = [];
+  /** Of each time that it was moved with a new join: milliseconds without a call, and without anybody's voice. */
+  readonly gapsMs: { call: number; audio: number }[] = [];
   /** What ended the call for good, when that was not this person. */
   lost: string | undefined;
 
@@ -59,18 +60,26 @@ export class Person {
   /** Whether media of somebody else arrives, after a while at most. A call without it is lost. */
   async hears(): Promise<boolean> {
     const sinceMs = performance.now();
-    while (performance.now() - sinceMs < hearAgainMs) {
-      const silences = await Promise.all(
-        this.#client.subscribedTrackSids.map(
-          async (sid) => (await this.#client.stats(sid).catch(() => undefined))?.silentMs,
-        ),
-      );
-      if (silences.some((silentMs) => silentMs !== undefined && silentMs < aliveMs)) {
+    const { leaveReceived } = this.#client;
+    while (performance.now() - sinceMs < hearAgainMs && this.#client.leaveReceived === leaveReceived) {
+      const silentMs = await this.#silentMs();
+      if (silentMs !== undefined && silentMs < aliveMs) {
         return true;
       }
-      await delay(lookMs);
+      await delay(hearLookMs);
     }
     return false;
+  }
+
+  /** Since anything was heard; undefined when nothing ever was. */
+  async #silentMs(): Promise<number | undefined> {
+    const silences = await Promise.all(
+      this.#client.subscribedTrackSids.map(
+        async (sid) => (await this.#client.stats(sid).catch(() => undefined))?.silentMs,
+      ),
+    );
+    const known = silences.filter((silentMs) => silentMs !== undefined);
+    return known.length === 0 ? undefined : Math.min(...known);
   }
 
   /** Longest silence of what this person hears, since it was asked last. */
@@ -98,11 +107,16 @@ export class Person {
 
   async #comeBack(sends: Sends): Promise<void> {
     const sinceMs = performance.now();
+    const heardAtMs = sinceMs - ((await this.#silentMs()) ?? 0);
     await this.#client.abandon().catch(() => undefined);
     while (!this.#hasLeft && performance.now() - sinceMs < comeBackMs) {
       try {
         this.#client = await connect(this.#options, this.room, this.identity, sends);
-        this.gapsMs.push(Math.round(performance.now() - sinceMs));
+        const call = Math.round(performance.now() - sinceMs);
+        if (await this.hears()) {
+          const againAtMs = performance.now() - ((await this.#silentMs()) ?? 0);
+          this.gapsMs.push({ call, audio: Math.round(againAtMs - heardAtMs) });
+        }
         return;
       } catch {
         await delay(lookMs);

@@ -161,7 +161,10 @@ async function playScale(simulation: Simulation, policy: 'migrate' | 'wait'): Pr
     say(`chosen to go: ${machineId} with work ${work}; the others had ${others.join(', ')}`);
   }
   say(`deleted: ${report.deleted.join(', ')}`);
-  say(`rejoins: ${report.rejoinGapsMs.length} (${report.rejoinGapsMs.join(', ')} ms)`);
+  say(
+    `moved with a new join: ${report.rejoinGapsMs.length} (in the call again after ${report.rejoinGapsMs.join(', ')} ms)`,
+  );
+  say(`audio gaps of those: ${report.audioGapsMs.join(', ')} ms`);
   say(`longest silence that somebody heard who stayed: ${Math.round(report.longestSilenceMs)} ms`);
   say(report.lost.length === 0 ? 'nobody lost a call' : `lost: ${report.lost.join('; ')}`);
   return report.lost.length === 0 ? 0 : 1;

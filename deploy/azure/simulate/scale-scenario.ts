@@ -10,8 +10,9 @@ export type ScaleReport = {
   nodesAtTheEnd: number;
   people: number;
   lost: string[];
-  /** Of those that came back with a new join. */
+  /** Of those that came back with a new join: until they were in the call, and between two voices that they heard. */
   rejoinGapsMs: number[];
+  audioGapsMs: number[];
   /** Longest silence that somebody heard who stayed through it all. */
   longestSilenceMs: number;
   /** Machines that were taken away, in order. */
@@ -52,6 +53,7 @@ export class ScaleScenario {
     people: 0,
     lost: [],
     rejoinGapsMs: [],
+    audioGapsMs: [],
     longestSilenceMs: 0,
     deleted: [],
     victims: [],
@@ -175,7 +177,8 @@ export class ScaleScenario {
   }
 
   #note(person: Person): void {
-    this.#report.rejoinGapsMs.push(...person.gapsMs);
+    this.#report.rejoinGapsMs.push(...person.gapsMs.map(({ call }) => call));
+    this.#report.audioGapsMs.push(...person.gapsMs.map(({ audio }) => audio));
     if (person.lost !== undefined) {
       this.#report.lost.push(`${person.identity}: ${person.lost}`);
     }
