@@ -45,4 +45,23 @@ describe('a simulated deployment whose first master dies in the middle of its fi
         assert.equal(simulation.vaults.versions(vault, name).length, 1, `${name} was made twice`);
     }
   });
+
+  it('empties a media node that Azure is about to take, tells Azure when it is empty, and makes another one', async (context) => {
+    assert.ok(deployment !== undefined);
+    const { simulation } = deployment;
+    const [node] = simulation.media.values();
+    assert.ok(node !== undefined);
+    const { EventId } = node.metadata.schedule({ EventType: 'Terminate' });
+    await until(() => (node.metadata.acknowledged.includes(EventId) ? '' : 'it is not acknowledged'), {
+      timeoutMs: 90_000,
+    });
+    const { machines, decisions } = await simulation.capacity();
+    context.diagnostic(decisions.map(({ what, reason }) => `${what}: ${reason}`).join('; '));
+    assert.ok(machines.every(({ machineId, phase }) => machineId !== node.computerName || phase !== 'serving'));
+    assert.ok(machines.some(({ machineId, phase }) => machineId !== node.computerName && phase === 'serving'));
+    // The room has moved: it was made without a participant, and nobody has come since.
+    const rooms = new RoomServiceClient(simulation.url, simulation.keys.apiKey, simulation.keys.apiSecret);
+    const names = (await rooms.listRooms()).map(({ name }) => name);
+    assert.deepEqual(names, ['without-it']);
+  });
 });
