@@ -50,6 +50,8 @@ export class RoomState {
   readonly tracks = new Map<TrackSid, Track>();
   readonly rpcs = new Map<string, PendingRpc>();
   readonly nonces = new Map<string, number>();
+  /** By identity: tokens whose `nbf` (Unix seconds) is earlier do not let in any more. */
+  readonly revocations = new Map<string, number>();
   departures: Departure[] = [];
   readonly speakers: Speakers<ParticipantSid>;
 
@@ -98,6 +100,9 @@ export class RoomState {
     this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
     this.metadata = saved?.metadata ?? '';
     this.wasJoined = saved?.wasJoined ?? false;
+    for (const [identity, beforeS] of saved?.revocations ?? []) {
+      this.revocations.set(identity, beforeS);
+    }
     for (const participant of saved?.participants ?? []) {
       this.savedParticipants.set(participant.identity, participant);
     }
