@@ -66,7 +66,7 @@ export class RoomMetrics {
   readonly #joins: Counter<'state'>;
   readonly #joinLatency: Histogram;
   readonly #sessionDuration: Histogram;
-  readonly #publishes: Counter<'kind'>;
+  readonly #publishes: Counter<'kind' | 'state'>;
 
   constructor(registry: Registry, joins: Counter<'state'>) {
     const registers = [registry];
@@ -91,8 +91,8 @@ export class RoomMetrics {
     });
     this.#publishes = new Counter({
       name: 'livekit_track_publish_counter',
-      help: 'Tracks that were published.',
-      labelNames: ['kind'],
+      help: 'Tracks that were published; their state is success, as LiveKit calls it.',
+      labelNames: ['kind', 'state'],
       registers,
     });
   }
@@ -117,7 +117,7 @@ export class RoomMetrics {
   }
 
   trackPublished(kind: MetricTrackKind): void {
-    this.#publishes.inc({ kind });
+    this.#publishes.inc({ kind, state: 'success' });
   }
 }
 
