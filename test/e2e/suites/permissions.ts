@@ -6,6 +6,7 @@ import {
   MuteTrackRequest,
   RequestResponse_Reason,
   SignalRequest,
+  GetDataBlobRequest,
   StoreDataBlobRequest,
   SubscriptionPermission,
   TrackPermission,
@@ -278,6 +279,7 @@ export function permissionsSuite(start: StartTarget): void {
         UNSUPPORTED_TYPE,
         undefined,
       ],
+      [{ case: 'getDataBlobRequest', value: new GetDataBlobRequest({ requestId: 9 }) }, UNSUPPORTED_TYPE, undefined],
     ];
     for (const [message] of requests) client.send(message);
     const answers = (): (RequestResponse_Reason | string | undefined)[][] =>
@@ -295,7 +297,7 @@ export function permissionsSuite(start: StartTarget): void {
     const ids = client.messages.flatMap(({ case: kind, value }) =>
       kind === 'requestResponse' ? [value.requestId] : [],
     );
-    assert.deepEqual(ids.slice(-2), [7, 8]);
+    assert.deepEqual(ids.slice(-3), [7, 8, 9]);
     await client.leave();
   });
 }
