@@ -161,7 +161,8 @@ export function livekitOptionNames(): string[] {
 /** As in LiveKit, a range of ports wins over a single one. */
 function translatePorts(tree: Tree): void {
   const udpPort = find(tree, 'rtc.udp_port');
-  const [first, last] = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(String(udpPort ?? '').trim())?.slice(1) ?? [];
+  const text = typeof udpPort === 'number' || typeof udpPort === 'string' ? `${udpPort}`.trim() : '';
+  const [first, last] = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(text)?.slice(1) ?? [];
   if (first !== undefined && find(tree, 'rtc.port_range_start') === undefined) {
     take(tree, 'rtc.udp_port');
     put(tree, 'rtc.port_range_start', Number(first));
@@ -213,7 +214,7 @@ export function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export function find(tree: Tree, name: string): unknown {
+function find(tree: Tree, name: string): unknown {
   return name.split('.').reduce<unknown>((value, key) => (isTree(value) ? value[key] : undefined), tree);
 }
 

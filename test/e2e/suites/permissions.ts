@@ -5,7 +5,7 @@ import {
   AddTrackRequest,
   MuteTrackRequest,
   RequestResponse_Reason,
-  SignalRequest,
+  type SignalRequest,
   GetDataBlobRequest,
   StoreDataBlobRequest,
   SubscriptionPermission,
