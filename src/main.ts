@@ -123,7 +123,7 @@ function readConfig(flags: ServerFlags, defaults: Record<string, unknown>): Load
     ...(yaml === undefined ? {} : { yaml }),
     env: process.env,
     overrides: optionsOf(flags, parseYaml),
-    readKeyFile,
+    readSecretFile,
   });
 }
 
@@ -136,10 +136,10 @@ function readConfigFile(file: string): string {
 }
 
 /** Secrets that everybody on the machine can read are a mistake that livekit-server does not start with either. */
-function readKeyFile(file: string): string {
+function readSecretFile(file: string): string {
   const text = readConfigFile(file);
   if ((statSync(file).mode & 0o007) !== 0) {
-    throw badConfig([`\`key_file\` ${file} may be read by others: chmod 600 it`]);
+    throw badConfig([`the file of secrets ${file} may be read by others: chmod 600 it`]);
   }
   return text;
 }

@@ -140,10 +140,19 @@ describe('variables of livekit-server', () => {
   });
 });
 
+describe('secret_file of a TURN server', () => {
+  it('holds its secret', () => {
+    const readSecretFile = (path: string): string => (path === '/etc/turn' ? 'shared\n' : assert.fail(path));
+    const yaml = 'rtc:\n  turn_servers:\n    - {host: turn.example.com, port: 443, secret_file: /etc/turn}\n';
+    const { rtc } = loadConfig({ yaml, overrides: keys, readSecretFile });
+    assert.equal(rtc.turn_servers[0]?.secret, 'shared');
+  });
+});
+
 describe('key_file', () => {
   it('stands in place of all other keys', () => {
-    const readKeyFile = (path: string): string => (path === '/etc/keys' ? 'a: b' : assert.fail(path));
-    assert.deepEqual(loadConfig({ yaml: 'key_file: /etc/keys\nkeys:\n  x: y\n', readKeyFile }).keys, { a: 'b' });
-    assert.deepEqual(loadConfig({ env: { LIVEKIT_KEY_FILE: '/etc/keys' }, readKeyFile }).keys, { a: 'b' });
+    const readSecretFile = (path: string): string => (path === '/etc/keys' ? 'a: b' : assert.fail(path));
+    assert.deepEqual(loadConfig({ yaml: 'key_file: /etc/keys\nkeys:\n  x: y\n', readSecretFile }).keys, { a: 'b' });
+    assert.deepEqual(loadConfig({ env: { LIVEKIT_KEY_FILE: '/etc/keys' }, readSecretFile }).keys, { a: 'b' });
   });
 });

@@ -14,8 +14,8 @@ export type ConfigSources = {
   env?: Record<string, string | undefined>;
   /** From flags, in the shape of the file. */
   overrides?: Record<string, unknown>;
-  /** Reads `key_file`; without it that option is refused. */
-  readKeyFile?: (path: string) => string;
+  /** Reads `key_file` and `secret_file`; without it these are refused. */
+  readSecretFile?: (path: string) => string;
 };
 
 export type LoadedConfig = {
@@ -37,7 +37,7 @@ export function loadWithNotes(sources: ConfigSources): LoadedConfig {
     sources.overrides ?? {},
   ].reduce(merge);
   const { tree, notApplied } = translateOptions(given);
-  const merged = merge(sources.defaults ?? {}, withKeyFile(tree, sources.readKeyFile));
+  const merged = merge(sources.defaults ?? {}, withSecrets(tree, sources.readSecretFile));
   const result = configSchema.safeParse(merged);
   if (!result.success) {
     throw badConfig(result.error.issues.map(describeIssue));
@@ -49,12 +49,34 @@ export function loadWithNotes(sources: ConfigSources): LoadedConfig {
   return { config: result.data, notApplied };
 }
 
-/** As in LiveKit, the keys of the file stand in place of all others. */
-function withKeyFile({ key_file: path, ...tree }: Tree, readKeyFile: ConfigSources['readKeyFile']): Tree {
-  if (typeof path !== 'string' || path === '' || readKeyFile === undefined) {
-    return path === undefined || path === '' ? tree : { ...tree, key_file: path };
+function withSecrets(tree: Tree, readSecretFile: ConfigSources['readSecretFile']): Tree {
+  return readSecretFile === undefined ? tree : withTurnSecrets(withKeyFile(tree, readSecretFile), readSecretFile);
+}
+
+/** As in LiveKit, the keys of a file stand in place of all others. */
+function withKeyFile(tree: Tree, readSecretFile: (path: string) => string): Tree {
+  const { key_file: path, ...rest } = tree;
+  if (path === '') {
+    return rest;
   }
-  return { ...tree, keys: parseYaml(readKeyFile(path)) };
+  return typeof path === 'string' ? { ...rest, keys: parseYaml(readSecretFile(path)) } : tree;
+}
+
+function withTurnSecrets(tree: Tree, readSecretFile: (path: string) => string): Tree {
+  const { rtc } = tree;
+  const servers = isTree(rtc) ? rtc['turn_servers'] : undefined;
+  if (!isTree(rtc) || !Array.isArray(servers)) {
+    return tree;
+  }
+  return { ...tree, rtc: { ...rtc, turn_servers: servers.map((server) => withSecret(server, readSecretFile)) } };
+}
+
+function withSecret(server: unknown, readSecretFile: (path: string) => string): unknown {
+  if (!isTree(server) || typeof server['secret_file'] !== 'string') {
+    return server;
+  }
+  const { secret_file: path, ...rest } = server;
+  return { ...rest, secret: readSecretFile(path as string).trim() };
 }
 
 /** A map from YAML text, empty for no text. @throws PlenumError `bad-config` */

@@ -69,6 +69,7 @@ export function configReference(): string {
     '(`--rtc.port_range_start`). Flags win over the environment, the environment over the file.',
     '',
     '`key_file` names a file of `key: secret` lines that others must not be able to read; it stands in place of `keys`.',
+    '`secret_file` of a TURN server stands in place of its `secret`.',
     '',
     '| option | type | default | meaning |',
     '|---|---|---|---|',

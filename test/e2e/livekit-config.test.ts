@@ -104,9 +104,13 @@ node_selector: {kind: any}
       await ana.leave();
       await ben.leave();
     });
-    const warnings = log.lines.filter(({ level }) => level >= warnLevel) as (LogLine & { options?: string[] })[];
+    const warnings = log.lines.filter(
+      ({ level, options }) => level >= warnLevel && options !== undefined,
+    ) as (LogLine & {
+      options: string[];
+    })[];
     assert.deepEqual(
-      warnings.map(({ options }) => options?.toSorted()),
+      warnings.map(({ options }) => options.toSorted()),
       [
         [
           'node_selector',
