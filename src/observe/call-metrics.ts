@@ -65,6 +65,7 @@ export class RoomMetrics {
   readonly #roomDuration: Histogram;
   readonly #joins: Counter<'state'>;
   readonly #joinLatency: Histogram;
+  readonly #startTime: Histogram;
   readonly #sessionDuration: Histogram;
   readonly #publishes: Counter<'kind' | 'state'>;
 
@@ -80,6 +81,12 @@ export class RoomMetrics {
     this.#joinLatency = new Histogram({
       name: 'livekit_session_join_latency_ms',
       help: 'Milliseconds from the join until the media connection stands.',
+      buckets: millisecondsOfJoins,
+      registers,
+    });
+    this.#startTime = new Histogram({
+      name: 'livekit_session_start_time_ms',
+      help: 'The same under the name that LiveKit had for it first.',
       buckets: millisecondsOfJoins,
       registers,
     });
@@ -105,6 +112,7 @@ export class RoomMetrics {
   participantActive(joinLatencyMs: number): void {
     this.#joins.inc({ state: 'rtc_connected' });
     this.#joinLatency.observe(joinLatencyMs);
+    this.#startTime.observe(joinLatencyMs);
   }
 
   /** The participant left before its media connection stood. */
