@@ -62,6 +62,11 @@ describe('a configuration of livekit-server', () => {
     ]);
   });
 
+  it('may be of OpenVidu, which adds a part of its own', () => {
+    const yaml = 'openvidu:\n  rtc:\n    engine: mediasoup\n  analytics:\n    enabled: true\n';
+    assert.deepEqual(loadWithNotes({ yaml, overrides: keys }).notApplied, ['openvidu']);
+  });
+
   it('with an option that neither knows is refused, by its name', () => {
     const text = problemsOf(() => loadConfig({ yaml: `${production}\ntypo: 1\nsfu:\n  x: 1\n` }));
     assert.match(text, /unknown option `typo`, `sfu`/);

@@ -22,6 +22,8 @@ const renamed: Record<string, { name: string; convert?: (value: unknown) => unkn
 
 /** Options that do not apply here, with all below them. docs/coming-from-livekit.md says why. */
 const inapplicable: ReadonlySet<string> = new Set([
+  // What OpenVidu adds: its engine, its analytics.
+  'openvidu',
   'environment',
   'debug_handler',
   'enable_data_tracks',
