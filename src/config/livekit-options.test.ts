@@ -62,6 +62,12 @@ describe('a configuration of livekit-server', () => {
     ]);
   });
 
+  it('may have sections and options without a value', () => {
+    const yaml = 'room:\n  # empty_timeout: 1\nregion:\nrtc:\n  node_ip:\n  udp_port:\nsignal_relay:\n';
+    const { config, notApplied } = loadWithNotes({ yaml, overrides: keys });
+    assert.deepEqual([config.room.empty_timeout, config.region, config.rtc.node_ip, notApplied], [300, '', [], []]);
+  });
+
   it('may be of OpenVidu, which adds a part of its own', () => {
     const yaml = 'openvidu:\n  rtc:\n    engine: mediasoup\n  analytics:\n    enabled: true\n';
     assert.deepEqual(loadWithNotes({ yaml, overrides: keys }).notApplied, ['openvidu']);

@@ -131,7 +131,7 @@ export type Translated = {
 
 /** From a tree of options as livekit-server takes them, Plenum's own among them, to one of ours. */
 export function translateOptions(source: Tree): Translated {
-  const tree = structuredClone(source);
+  const tree = withoutEmpty(source);
   translatePorts(tree);
   const notApplied = dropCodecs(tree);
   for (const [name, { name: ours, convert }] of Object.entries(renamed)) {
@@ -153,6 +153,12 @@ export function translateOptions(source: Tree): Translated {
     }
   }
   return { tree, notApplied };
+}
+
+/** A copy without what was left empty, such as a section all of whose lines are comments: that is as good as not given. */
+function withoutEmpty(tree: Tree): Tree {
+  const given = Object.entries(tree).filter(([, value]) => value !== null);
+  return Object.fromEntries(given.map(([key, value]) => [key, isTree(value) ? withoutEmpty(value) : value]));
 }
 
 /** Names of options that are LiveKit's alone, for environment variables and flags made of them. */
