@@ -141,6 +141,16 @@ describe('tests that documents name', () => {
     });
   }
 
+  it('are missed when their name or their file is wrong', () => {
+    const [right] = proofsIn(
+      '| a | yes | “names every metric, and none that there is not” in `scripts/docs.test.ts` |',
+    );
+    assert.ok(right !== undefined);
+    assert.equal(complaintAbout(right), undefined);
+    assert.match(complaintAbout({ ...right, name: 'names every metric' }) ?? '', /has no test/);
+    assert.match(complaintAbout({ ...right, path: 'scripts/nowhere.test.ts' }) ?? '', /does not exist/);
+  });
+
   it('stand in every row that says yes', () => {
     for (const document of ['docs/coming-from-livekit.md', 'docs/coming-from-openvidu.md']) {
       const rows = tableRows(section(read(document), '## Features'));
