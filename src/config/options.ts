@@ -2,7 +2,7 @@
  * The one table of options: name, type, default and text. Names are LiveKit's where the meaning is the same, and stay
  * as they are in the YAML file all the way through the code, so that one name is found everywhere.
  */
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { z } from 'zod';
 import { redis } from './redis-options.ts';
 
@@ -193,12 +193,13 @@ const turn = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      '`turn.domain` leads to a load balancer of its own that passes TLS on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters.',
+      '`turn.domain` leads to a load balancer of its own that passes port 443 on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters. With `tls.mode` off, TLS ends there and what it passes on is plain TCP.',
     ),
   address: z
     .string()
+    .refine((text) => text === '' || isIPv4(text), { error: 'must be an IPv4 address: nothing else is relayed' })
     .default('')
-    .describe('Address of this machine that TURN listens on and relays from; empty = that of the media.'),
+    .describe('IPv4 address of this machine that TURN listens on and relays from; empty = that of the media.'),
   udp_port: port.default(443).describe('Port of TURN over UDP.'),
   tls_port: port.default(5349).describe('Port of TURN over TLS on the media nodes; masters lead TLS clients there.'),
   relay_range_start: port.default(40_000).describe('First port that media is relayed from.'),
