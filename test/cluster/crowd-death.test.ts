@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LeaveRequest_Action } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestBrowser, type BrowserClient, type PageWindow } from '../kit/browser.ts';
 import { TestCluster } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
@@ -229,6 +230,10 @@ describe('a media node with twenty calls of three that dies', () => {
     t.diagnostic(`RECONNECT after ${summary(times.leaveMs)}`);
     t.diagnostic(`RTP at light clients after ${summary(times.rtpMs)}`);
     t.diagnostic(`media at real clients after ${summary(mediaMs)}`);
+    tellBench('a node with 20 calls dies: RECONNECT after', delayFigures(times.leaveMs));
+    tellBench('and from there to media, light clients', delayFigures(times.rtpMs));
+    tellBench('the same without a death, for comparison', delayFigures(calm.rtpMs));
+    tellBench('from the death to media, browsers', delayFigures(mediaMs));
     assert.ok(percentile(times.leaveMs, 0.95) < 300, `RECONNECT after ${summary(times.leaveMs)}`);
     assert.ok(percentile(times.rtpMs, 0.95) < boundMs, `RTP after ${summary(times.rtpMs)}`);
     assert.ok(percentile(mediaMs, 1) < 5_000, `real clients have media after ${summary(mediaMs)}`);
