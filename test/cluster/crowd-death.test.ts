@@ -198,6 +198,9 @@ describe('a media node with twenty calls of three that dies', () => {
   it('has all of them back on other nodes within moments, as they were', async (t) => {
     const first: LightCall[] = [];
     for (let index = 0; index < lightRooms; index += 1) first.push(await startLightCall(`light-${index}`));
+    const real: RealCall[] = [];
+    for (let index = 0; index < realRooms; index += 1)
+      real.push(await startRealCall(`real-${index}`, index === 0 ? 'picture' : 'sound'));
     // What this machine needs for so many who come at once, without anybody's death. As long as there is one node: they
     // would spread over several, and not all of them lose their media with the first.
     const calm: Times = { leaveMs: [], rtpMs: [] };
@@ -205,9 +208,6 @@ describe('a media node with twenty calls of three that dies', () => {
     t.diagnostic(`RTP at light clients that join at once after ${summary(calm.rtpMs)}`);
     const boundMs = Math.max(rtpBoundMs, 1.6 * percentile(calm.rtpMs, 0.95));
 
-    const real: RealCall[] = [];
-    for (let index = 0; index < realRooms; index += 1)
-      real.push(await startRealCall(`real-${index}`, index === 0 ? 'picture' : 'sound'));
     const [victim] = cluster.media;
     await Promise.all([cluster.addMedia(), cluster.addMedia()]);
     await cluster.waitUntilJoined(3);
