@@ -7,7 +7,6 @@ import { createMeetTokenHandler } from '../api/meet-token.ts';
 import type { RoomClient } from '../api/room-client.ts';
 import { createTwirpHandler } from '../api/twirp-handler.ts';
 import type { KeyPair } from '../certificates/certificate.ts';
-import { createSelfSigned } from '../certificates/self-signed.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import { certificateNames } from '../config/certificate-names.ts';
 import type { Config } from '../config/options.ts';
@@ -31,6 +30,8 @@ export type PublicFaceOptions = {
   metrics: Metrics;
   health: HealthCheck;
   nodes: NodeAdmin;
+  /** What is decided about the number of media nodes; undefined where nobody decides about it. */
+  capacity?: (() => Promise<object>) | undefined;
   /** Without it there is no HTTPS. */
   certificates: Certificates | undefined;
   /** TURN servers to lead clients to, in order of preference; undefined where TURN over TLS does not come this way. */
@@ -117,7 +118,7 @@ export class PublicFace {
 }
 
 function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway {
-  const { config, log, directory, client, metrics, health, nodes, certificates } = options;
+  const { config, log, directory, client, metrics, health, nodes, capacity, certificates } = options;
   const meetToken = createMeetTokenHandler(config);
   return new Gateway({
     config,
@@ -126,7 +127,10 @@ function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway 
     connector: directory,
     twirp: createTwirpHandler({ directory, client, limits: config.limit, observer: metrics.twirp, log }),
     health,
-    admin: createAdminApi({ nodes, certificate: certificates && (() => certificates.store.status()), config, log }),
+    admin: createAdminApi({
+      ...{ nodes, capacity, config, log },
+      certificate: certificates && (() => certificates.store.status()),
+    }),
     observer: metrics.gateway,
     verifier: createTokenVerifier(config.keys),
     guards,
@@ -148,7 +152,9 @@ function transportHeaders(
 }
 
 /** Until the first certificate is there: whoever insists can get in, and health checks over TLS find somebody. */
-function interimCertificate(config: Config): Promise<KeyPair> {
+async function interimCertificate(config: Config): Promise<KeyPair> {
+  // Loaded with TLS alone: what makes certificates takes memory.
+  const { createSelfSigned } = await import('../certificates/self-signed.ts');
   const names = certificateNames(config);
   return createSelfSigned(names.length > 0 ? names : ['localhost'], Date.now());
 }

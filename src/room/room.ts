@@ -13,6 +13,7 @@ import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
 import { pruneDepartures, startResume } from './resume.ts';
+import { isRevoked, refuseRevoked } from './revocations.ts';
 import { RoomState } from './room-state.ts';
 import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
@@ -80,7 +81,12 @@ export class Room {
     }
     room.nowMs = Math.max(room.nowMs, nowMs);
     fireTimers(room);
-    if (!this.isClosed) {
+    if (this.isClosed) {
+      // Its time was up just when this came: who asks gets an answer all the same.
+      for (const effect of answerAfterClose(event)) {
+        room.outbox.push(effect);
+      }
+    } else {
       handle(room, event);
     }
     settle(room);
@@ -181,6 +187,9 @@ function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
 function handleGateway(room: RoomState, message: GatewayToHost): void {
   switch (message.kind) {
     case 'join':
+      if (isRevoked(room, message.join)) {
+        return refuseRevoked(room, message.connectionId);
+      }
       return message.join.resume === undefined
         ? joinRoom(room, message.connectionId, message.join)
         : startResume(room, message.connectionId, message.join);
