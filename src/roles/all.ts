@@ -78,7 +78,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   await serveMetrics({ config, log, metrics, stack });
 
   const certificates = await startCertificates({ config, log, nodeId, metrics, stack, manages: true });
-  const turn = await startTurn({ config, log, metrics, stack, media, certificates, mediaAddresses: () => [] });
+  const turn = await startTurn({ config, log, metrics, stack, media, certificates });
 
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
@@ -87,6 +87,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   const legs = stack.adopt(new LegNode({ nodeId, pool, config, log, observer: metrics.legs }), (value) =>
     value.close(),
   );
+  turn?.onRelaysLost((isRelay) => legs.relaysLost(isRelay));
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
   const host = createHost({ config, log, nodeId, directory, metrics, webhooks, turn });
   metrics.watchCalls(() => ({

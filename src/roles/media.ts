@@ -92,6 +92,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     }),
     (value) => value.close(),
   );
+  turn?.onRelaysLost((isRelay) => legs.relaysLost(isRelay));
   const host = createHost({ config, log, node, metrics, stack, leases, turn: turn?.access });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
@@ -182,7 +183,7 @@ type HostParts = {
   metrics: Metrics;
   stack: AsyncDisposableStack;
   leases: RoomLeases;
-  turn: TurnAccess | undefined;
+  turn: (() => TurnAccess) | undefined;
 };
 
 function createHost({ config, log, node, metrics, stack, leases, turn }: HostParts): RoomHostNode {

@@ -13,6 +13,7 @@ import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
 import { pruneDepartures, startResume } from './resume.ts';
+import { isRevoked, refuseRevoked } from './revocations.ts';
 import { RoomState } from './room-state.ts';
 import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
@@ -186,6 +187,9 @@ function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
 function handleGateway(room: RoomState, message: GatewayToHost): void {
   switch (message.kind) {
     case 'join':
+      if (isRevoked(room, message.join)) {
+        return refuseRevoked(room, message.connectionId);
+      }
       return message.join.resume === undefined
         ? joinRoom(room, message.connectionId, message.join)
         : startResume(room, message.connectionId, message.join);
