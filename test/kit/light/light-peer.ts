@@ -80,6 +80,8 @@ export type IncomingStream = {
   kind: 'audio' | 'video' | 'padding';
   codec?: string;
   transportCcId?: number;
+  /** The stream that it replaces: the time between their packets counts as a gap. */
+  continues?: number;
 };
 
 export type OutgoingStream = {
@@ -127,6 +129,7 @@ export class LightPeer {
   /** Lines of statistics under way, by the token of their question. */
   readonly #collected = new Map<number, Pick<PeerStats, 'streams' | 'sent'>>();
   #closing = false;
+  #fingerprint = '';
 
   readonly channels = new Map<string, ChannelEvent>();
   readonly problems: string[] = [];
@@ -153,10 +156,18 @@ export class LightPeer {
     return this.ice === 'connected' && this.dtls === 'connected';
   }
 
-  /** Starts ICE towards the server. A second call with new credentials on both sides is an ICE restart. */
+  /**
+   * Starts ICE towards the server. A second call with new credentials on both sides is an ICE restart; one with another
+   * fingerprint also begins DTLS anew.
+   */
   setRemote(remote: RemoteDescription, credentials: IceCredentials = this.credentials): void {
     this.credentials = credentials;
     this.ice = 'checking';
+    if (remote.fingerprint !== undefined && this.#fingerprint !== '' && remote.fingerprint !== this.#fingerprint) {
+      this.dtls = 'new';
+      this.sctp = 'new';
+    }
+    this.#fingerprint = remote.fingerprint ?? this.#fingerprint;
     this.#wiring.command('remote', {
       ...credentials,
       remote_ufrag: remote.ufrag,
@@ -192,8 +203,8 @@ export class LightPeer {
   }
 
   receive(stream: IncomingStream): void {
-    const { ssrc, kind, codec, transportCcId } = stream;
-    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId });
+    const { ssrc, kind, codec, transportCcId, continues } = stream;
+    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId, continues });
   }
 
   stopReceiving(ssrc: number): void {

@@ -57,6 +57,7 @@ export class LightSubscriber {
 
   #follow(sections: ReturnType<typeof parseDescription>['sections'], midToTrackId: Record<string, string>): void {
     const streams = new Map<number, string>();
+    const former = new Map([...this.tracks.values()].map(({ mid, ssrc }) => [mid, ssrc]));
     this.tracks.clear();
     for (const section of sections) {
       const [ssrc] = section.ssrcs;
@@ -71,8 +72,16 @@ export class LightSubscriber {
       const probator = section.mid === 'probator';
       const kind = probator ? 'padding' : section.kind;
       streams.set(ssrc, section.mid);
-      if (!this.#streams.has(ssrc))
-        this.peer.receive({ ssrc, kind, codec, ...(transportCcId === undefined ? {} : { transportCcId }) });
+      if (!this.#streams.has(ssrc)) {
+        const continues = former.get(section.mid);
+        this.peer.receive({
+          ssrc,
+          kind,
+          codec,
+          ...(transportCcId === undefined ? {} : { transportCcId }),
+          ...(continues === undefined ? {} : { continues }),
+        });
+      }
       const rtx = section.rtx.get(ssrc);
       if (rtx !== undefined) {
         streams.set(rtx, section.mid);

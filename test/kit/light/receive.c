@@ -28,6 +28,11 @@ void receive_command(peer *p, const command *c) {
   s->ssrc = ssrc;
   s->kind = !strcmp(kind, "video") ? STREAM_VIDEO : !strcmp(kind, "audio") ? STREAM_AUDIO : STREAM_PADDING;
   s->vp8 = !strcmp(field(c, "codec"), "vp8");
+  stream_in *former = find_stream_in(p, (uint32_t)number(c, "continues", 0));
+  if (former && former->started) {
+    s->continues_us = former->last_us;
+    s->max_gap_us = former->max_gap_us;
+  }
   s->next = p->in;
   p->in = s;
 }
@@ -57,6 +62,7 @@ static bool count_sequence(stream_in *s, uint16_t seq, uint64_t now) {
     restart(s, seq, now);
     s->started = true;
     s->first_us = s->last_us = now;
+    if (s->continues_us) s->last_us = s->continues_us; /* The gap between the two counts. */
     return true;
   }
   int delta = (int16_t)(uint16_t)(seq - (uint16_t)s->max_seq);
