@@ -1,7 +1,7 @@
 /** What room hosts may say to the legs of this node: of each room only the host with the highest epoch is heard. */
 import type { Link, LinkCloseReason } from './link.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
-import type { ParticipantSid } from '../protocol/ids.ts';
+import type { LegId } from '../protocol/ids.ts';
 import { EpochGuard } from './relay-epoch.ts';
 
 type LegHostLink = Link<LegToHost, HostToLeg>;
@@ -9,7 +9,7 @@ type OpenLeg = { roomName: string; epoch: number; deliver: (message: HostToLeg) 
 
 export class GuardedLegs {
   readonly #guard = new EpochGuard();
-  readonly #legs = new Map<ParticipantSid, OpenLeg>();
+  readonly #legs = new Map<LegId, OpenLeg>();
 
   /** The link as the legs are to see it. */
   wrap(link: LegHostLink): LegHostLink {
@@ -77,7 +77,7 @@ export class GuardedLegs {
     }
   }
 
-  #forget(sid: ParticipantSid, { roomName }: OpenLeg): void {
+  #forget(sid: LegId, { roomName }: OpenLeg): void {
     this.#legs.delete(sid);
     if (![...this.#legs.values()].some((leg) => leg.roomName === roomName)) {
       this.#guard.forget(roomName);

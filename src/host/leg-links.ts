@@ -1,6 +1,6 @@
 /** The way from the rooms of a node to their legs, on this node and on others: which leg is where, one link per node. */
 import type { Link } from '../cluster/link.ts';
-import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { NodeId, LegId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 
 export type LegLink = Link<HostToLeg, LegToHost>;
@@ -26,7 +26,7 @@ export type LegLinksOptions = {
   placer: LegPlacer | undefined;
   receive: (message: LegToHost) => void;
   /** Their node cannot be reached any more. */
-  lost: (legs: ParticipantSid[]) => void;
+  lost: (legs: LegId[]) => void;
 };
 
 type Home = { nodeId: NodeId; roomName: string };
@@ -34,7 +34,7 @@ type Home = { nodeId: NodeId; roomName: string };
 export class LegLinks {
   readonly #options: LegLinksOptions;
   readonly #links = new Map<NodeId, LegLink>();
-  readonly #homes = new Map<ParticipantSid, Home>();
+  readonly #homes = new Map<LegId, Home>();
   readonly #rooms = new Map<string, Map<NodeId, number>>();
 
   constructor(options: LegLinksOptions) {
@@ -124,14 +124,14 @@ export class LegLinks {
     }
   }
 
-  #sendToLeg(leg: ParticipantSid, message: HostToLeg, epoch: number | undefined): void {
+  #sendToLeg(leg: LegId, message: HostToLeg, epoch: number | undefined): void {
     const home = this.#homes.get(leg);
     if (home !== undefined) {
       this.#links.get(home.nodeId)?.send(message, epoch);
     }
   }
 
-  #forget(leg: ParticipantSid, epoch: number | undefined): void {
+  #forget(leg: LegId, epoch: number | undefined): void {
     const home = this.#homes.get(leg);
     this.#homes.delete(leg);
     const room = home === undefined ? undefined : this.#rooms.get(home.roomName);

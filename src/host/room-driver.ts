@@ -2,7 +2,7 @@
  * Runs one room: feeds it events one after another, carries out its effects in order, and keeps the one timer it asks for.
  * A room that throws is ended without asking it anything more; no other room notices.
  */
-import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId } from '../protocol/ids.ts';
 import type { HostToLeg } from '../protocol/leg-messages.ts';
 import type { HostToGateway } from '../protocol/session-messages.ts';
 import type { RoomCloseReason, RoomEffect, RoomEvent } from '../room/events.ts';
@@ -35,7 +35,7 @@ export type RoomRemains = {
   /** Joins that have no answer yet. */
   waiting: ConnectionId[];
   connections: ConnectionId[];
-  legs: ParticipantSid[];
+  legs: LegId[];
   commands: number[];
 };
 
@@ -46,7 +46,7 @@ export class RoomDriver {
   readonly #options: RoomDriverOptions;
   readonly #waiting = new Set<ConnectionId>();
   readonly #connections = new Set<ConnectionId>();
-  readonly #legs = new Set<ParticipantSid>();
+  readonly #legs = new Set<LegId>();
   readonly #commands = new Set<number>();
   #queue: RoomEvent[] = [];
   #isRunning = false;

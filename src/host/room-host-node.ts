@@ -2,7 +2,7 @@
 import type { Logger } from '../observe/log.ts';
 import type { RoomOwnership, RoomRegistrar } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId, NodeId, ParticipantSid, RandomSuffix } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, NodeId, RandomSuffix } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';
@@ -62,7 +62,7 @@ export class RoomHostNode {
   readonly #createRoom: CreateRoom;
   readonly #drivers = new Map<string, RoomDriver>();
   readonly #driverByConnection = new Map<ConnectionId, RoomDriver>();
-  readonly #driverByLeg = new Map<ParticipantSid, RoomDriver>();
+  readonly #driverByLeg = new Map<LegId, RoomDriver>();
   readonly #gateways: GatewayLinks;
   readonly #legs: LegLinks;
   readonly #opening: OpeningRooms | undefined;
@@ -285,7 +285,7 @@ export class RoomHostNode {
     driver?.handle({ kind: 'leg', message });
   }
 
-  #legsLost(legs: ParticipantSid[]): void {
+  #legsLost(legs: LegId[]): void {
     for (const leg of legs) {
       const driver = this.#driverByLeg.get(leg);
       this.#driverByLeg.delete(leg);

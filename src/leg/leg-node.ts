@@ -4,11 +4,11 @@ import type { Link } from '../cluster/link.ts';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
-import type { NodeId } from '../protocol/ids.ts';
+import type { LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
-import { Leg } from './leg.ts';
+import { Leg, type LegCommand } from './leg.ts';
 import { LegPeers } from './leg-peers.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { defaultPeerTimings, type LegPeerConnector, type PeerTimings } from './peer-client.ts';
@@ -46,7 +46,7 @@ export class LegNode {
   readonly #options: LegNodeOptions;
   readonly #log: Logger;
   readonly #links = new Set<HostLink>();
-  readonly #legs = new Map<string, Entry>();
+  readonly #legs = new Map<LegId, Entry>();
   readonly #rooms = new Map<string, RoomMedia>();
   /** The host of each room: the one that opened a leg of it last. */
   readonly #roomLinks = new Map<string, HostLink>();
@@ -158,19 +158,31 @@ export class LegNode {
       case 'roomNodes':
         return this.#rooms.get(message.roomName)?.setNodes(message.nodes, message.epoch);
       default:
-        return this.#legs.get(message.leg)?.leg.receive(message);
+        return this.#command(link, message);
+    }
+  }
+
+  #command(link: HostLink, message: LegCommand): void {
+    const entry = this.#legs.get(message.leg);
+    if (entry !== undefined) {
+      entry.leg.receive(message);
+    } else if (message.kind === 'export' || message.kind === 'hold' || message.kind === 'activate') {
+      // The host waits for an answer; for other commands it does not matter that they come too late.
+      link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'there is no such leg' });
     }
   }
 
   #open(link: HostLink, message: Extract<HostToLeg, { kind: 'open' }>): void {
-    const { identity, wanted } = message;
+    const { identity, wanted, moved } = message;
     const existing = this.#legs.get(message.leg);
     if (this.#closed || existing !== undefined) {
-      this.#log.warn({ participantSid: message.leg }, 'a leg was opened twice or after the end');
+      this.#log.warn({ leg: message.leg }, 'a leg was opened twice or after the end');
       return;
     }
     const known = this.#rooms.get(identity.roomName);
-    const workerIndex = this.#chooseWorker(known);
+    // A client restarts DTLS only for another certificate, and each worker has one of its own.
+    const former = moved?.home.nodeId === this.#options.nodeId ? moved.home.workerIndex : undefined;
+    const workerIndex = this.#chooseWorker(known, former);
     if (workerIndex === undefined) {
       link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no media worker is running' });
       return;
@@ -179,8 +191,10 @@ export class LegNode {
     this.#roomLinks.set(identity.roomName, link);
     const room = known ?? this.#createRoom(identity.roomName);
     const leg = new Leg({
+      legId: message.leg,
       identity,
       wanted,
+      moved,
       room,
       workerIndex,
       nextGeneration: () => (this.#generation += 1),
@@ -196,7 +210,8 @@ export class LegNode {
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
   }
 
-  #chooseWorker(room: RoomMedia | undefined): number | undefined {
+  /** @param exceptIndex the worker that a participant is to leave */
+  #chooseWorker(room: RoomMedia | undefined, exceptIndex: number | undefined): number | undefined {
     const { pool, config } = this.#options;
     const cap = config.rtc.max_viewers_per_worker;
     const candidate = (workerIndex: number, load: number): WorkerCandidate => ({
@@ -204,9 +219,11 @@ export class LegNode {
       load,
       ...(room?.shareOf(workerIndex) ?? { roomLegs: 0, roomTracks: 0 }),
     });
-    const alive = pool.workers.map(({ index, load }) => candidate(index, load));
+    const others = pool.workers.filter(({ index }) => index !== exceptIndex);
+    const alive = others.map(({ index, load }) => candidate(index, load));
     // When all have died at once, the leg waits for one of them to be back.
-    const waiting = pool.restarting.map((index) => candidate(index, this.#waitingFor(index)));
+    const restarting = pool.restarting.filter((index) => index !== exceptIndex);
+    const waiting = restarting.map((index) => candidate(index, this.#waitingFor(index)));
     return chooseWorker(alive, cap) ?? chooseWorker(waiting, cap);
   }
 
@@ -242,12 +259,12 @@ export class LegNode {
       link.send({ kind: 'closed', leg: message.leg });
       return;
     }
-    this.#log.debug({ participantSid: message.leg, reason: message.reason }, 'leg closed');
+    this.#log.debug({ leg: message.leg, reason: message.reason }, 'leg closed');
     void this.#closeLeg(entry).then(() => link.send({ kind: 'closed', leg: message.leg }));
   }
 
   #closeLeg(entry: Entry): Promise<void> {
-    this.#legs.delete(entry.leg.identity.participantSid);
+    this.#legs.delete(entry.leg.legId);
     if (this.#legs.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;

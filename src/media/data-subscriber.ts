@@ -97,6 +97,17 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     return this.#stream(label).counters;
   }
 
+  /** Whether nothing reliable waits to be put on the wire, here or in the worker. What is on its way counts as sent. */
+  async isDrained(): Promise<boolean> {
+    const channel = this.#channels.get('_reliable');
+    if (channel === undefined || this.#closeReason !== undefined) {
+      return this.#stream('_reliable').counters.queuedBytes === 0;
+    }
+    this.#bus.flush();
+    const bufferedBytes = await channel.consumer.getBufferedAmount().catch(() => 0);
+    return bufferedBytes === 0 && channel.stream.counters.queuedBytes === 0;
+  }
+
   /** Makes the channels; they open when SCTP is up. Reliable messages sent before are kept. */
   start(): Promise<void> {
     this.#started ??= this.#start();

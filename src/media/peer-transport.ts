@@ -219,10 +219,13 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     await this.#transport.enableTraceEvent(['bwe']);
   }
 
-  /** Receives what the client sends on the channels that it opens. Call before the answer goes out; once per transport. */
-  async openDataPublisher(): Promise<DataPublisher> {
+  /**
+   * Receives what the client sends on the channels that it opens. Call before the answer goes out; once per transport.
+   * @param channels that it has from a connection that this one continues
+   */
+  async openDataPublisher(channels: readonly { streamId: number; label: string }[] = []): Promise<DataPublisher> {
     const bus = await this.#dataBus();
-    this.#publisher ??= new DataPublisher({ transport: this.#transport, bus, log: this.#log });
+    this.#publisher ??= new DataPublisher({ transport: this.#transport, bus, channels, log: this.#log });
     await this.#started(this.#publisher);
     return this.#publisher;
   }

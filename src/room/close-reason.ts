@@ -66,6 +66,7 @@ export function causeOfFailure(failure: LegFailure): LeaveCause | undefined {
     case 'worker-died':
     case 'dtls-failed':
     case 'internal':
+    case 'move-failed':
       return 'media-failed';
     case 'data-channel-stuck':
       return 'slow-reader';

@@ -1,6 +1,7 @@
 /** What legs report. Reports of legs that were closed meanwhile are void. */
 import { ParticipantInfo_State, SessionDescription, SubscriptionError, SubscriptionResponse } from '@livekit/protocol';
 import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
+import { participantOfLeg } from '../protocol/ids.ts';
 import { causeOfFailure } from './close-reason.ts';
 import { activate } from './join.ts';
 import { mediaLost, removeParticipant } from './leave.ts';
@@ -17,7 +18,7 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
     observeLevels(room, message.levels);
     return;
   }
-  const participant = room.participants.get(message.leg);
+  const participant = room.participants.get(participantOfLeg(message.leg));
   if (participant !== undefined) {
     dispatch(room, participant, message);
   }

@@ -42,8 +42,8 @@ function view(changes: Partial<SubscriptionView> & { adaptable?: string[]; audio
 
 function summary(input: SubscriptionView): string[] {
   return planSubscriptions(input).actions.map((action) =>
-    action.kind === 'close'
-      ? `close ${action.trackSid}`
+    action.kind === 'close' || action.kind === 'dropSuccessor'
+      ? `${action.kind} ${action.trackSid}`
       : `${action.kind} ${action.want.trackSid}${'transportCc' in action && action.transportCc ? ' cc' : ''}`,
   );
 }
