@@ -178,7 +178,7 @@ const hostToLeg: Samples<HostToLeg> = {
   export: { kind: 'export', leg },
   hold: { kind: 'hold', leg, how: 'resume' },
   cut: { kind: 'cut', leg: nextLeg },
-  release: { kind: 'release', leg },
+  unhold: { kind: 'unhold', leg },
   activate: { kind: 'activate', leg: nextLeg, how: 'in-place', snapshot: legSnapshotSample, data: heldDataSample },
   close: { kind: 'close', leg, reason: 'left' },
 };

@@ -181,7 +181,7 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   export: { leg: text },
   hold: { leg: text, how: text },
   cut: { leg: text },
-  release: { leg: text },
+  unhold: { leg: text },
   activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   close: { leg: text, reason: text },
 });

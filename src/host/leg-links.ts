@@ -46,11 +46,19 @@ export class LegLinks {
     this.#adopt(this.#options.nodeId, link);
   }
 
-  /** @returns false when there is no node for a leg that is to be opened */
-  send(message: HostToLeg, epoch: number | undefined): boolean {
+  /** The node that a leg is on. */
+  homeOf(leg: LegId): NodeId | undefined {
+    return this.#homes.get(leg)?.nodeId;
+  }
+
+  /**
+   * @param target for a leg that is to be opened on this node and nowhere else
+   * @returns false when there is no node for a leg that is to be opened
+   */
+  send(message: HostToLeg, epoch: number | undefined, target?: NodeId): boolean {
     switch (message.kind) {
       case 'open':
-        return this.#open(message, epoch);
+        return this.#open(message, epoch, target);
       case 'close':
         this.#sendToLeg(message.leg, message, epoch);
         this.#forget(message.leg, epoch);
@@ -75,11 +83,13 @@ export class LegLinks {
     this.#links.clear();
   }
 
-  #open(message: Extract<HostToLeg, { kind: 'open' }>, epoch: number | undefined): boolean {
+  #open(message: Extract<HostToLeg, { kind: 'open' }>, epoch: number | undefined, target?: NodeId): boolean {
     const { roomName, identity } = message.identity;
     const room = this.#rooms.get(roomName) ?? new Map<NodeId, number>();
     const { placer, nodeId: ownNodeId } = this.#options;
-    const nodeId = placer === undefined ? ownNodeId : placer.choose({ roomName, identity, room });
+    const choose = (): NodeId | undefined =>
+      placer === undefined ? ownNodeId : placer.choose({ roomName, identity, room });
+    const nodeId = target ?? choose();
     const link = nodeId === undefined ? undefined : (this.#links.get(nodeId) ?? this.#connect(nodeId));
     if (nodeId === undefined || link === undefined) {
       return false;

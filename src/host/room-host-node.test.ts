@@ -242,6 +242,7 @@ describe('RoomHostNode', () => {
         },
         deadlineMs: () => room.deadlineMs(),
         snapshot: () => room.snapshot(),
+        movableLegs: (atMs) => room.movableLegs(atMs),
       };
     };
     const { host, directory, legs, connect } = createHost({ createRoom });

@@ -17,6 +17,7 @@ import { encodeSignal } from '../room/wire.ts';
 import type { SignRefreshToken, WebhookSink } from './contracts.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
+import { LegMoves } from './leg-moves.ts';
 import { LegLinks, type LegPlacer } from './leg-links.ts';
 import { OpeningRooms, type RoomAnswer } from './opening-rooms.ts';
 import { RoomDriver, type DrivenRoom } from './room-driver.ts';
@@ -66,6 +67,8 @@ export class RoomHostNode {
   readonly #gateways: GatewayLinks;
   readonly #legs: LegLinks;
   readonly #opening: OpeningRooms | undefined;
+  /** Moves participants of the rooms that are hosted here. */
+  readonly legMoves: LegMoves;
   #failedRooms = 0;
   #isClosed = false;
   #whenEmpty: (() => void)[] = [];
@@ -84,6 +87,11 @@ export class RoomHostNode {
       placer: options.legPlacer,
       receive: (message) => this.#handleLeg(message),
       lost: (legs) => this.#legsLost(legs),
+    });
+    this.legMoves = new LegMoves({
+      rooms: () => this.#drivers.values(),
+      room: (roomName) => this.#drivers.get(roomName),
+      homeOf: (leg) => this.#legs.homeOf(leg),
     });
     const { ownership } = options;
     ownership?.onLost((roomName) => this.#roomLost(roomName));
@@ -343,7 +351,7 @@ export class RoomHostNode {
       case 'toGateway':
         return this.#sendToGateway(effect.message, driver.epoch);
       case 'toLeg':
-        return this.#sendToLeg(driver, effect.message);
+        return this.#sendToLeg(driver, effect.message, effect.target);
       case 'webhook':
         // A node that reaches neither the store nor any gateway may have been replaced: it must not tell of an end.
         return this.#hasVoice() ? this.#options.webhooks.publish(effect.event) : undefined;
@@ -383,13 +391,13 @@ export class RoomHostNode {
     this.#gateways.unbind(connectionId);
   }
 
-  #sendToLeg(driver: RoomDriver, message: HostToLeg): void {
+  #sendToLeg(driver: RoomDriver, message: HostToLeg, target?: NodeId): void {
     if (message.kind === 'open') {
       this.#driverByLeg.set(message.leg, driver);
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
     }
-    if (!this.#legs.send(message, driver.epoch) && message.kind === 'open') {
+    if (!this.#legs.send(message, driver.epoch, target) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
       driver.handle({
         kind: 'leg',

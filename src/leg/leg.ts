@@ -135,7 +135,7 @@ export class Leg implements DataMember {
         return this.#run('hold', () => this.#hold(command.how));
       case 'cut':
         return this.#data.cut();
-      case 'release':
+      case 'unhold':
         return this.#release();
       case 'activate':
         return this.#run('activate', () => this.#activate(command));
@@ -327,7 +327,7 @@ export class Leg implements DataMember {
     };
   }
 
-  /** Media goes on as it is; everything else stands still until `release`, or until another leg has it. */
+  /** Media goes on as it is; everything else stands still until `unhold`, or until another leg has it. */
   async #hold(how: MoveKind): Promise<void> {
     const leg = this.legId;
     const { data } = this.#options.room;

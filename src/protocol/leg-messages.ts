@@ -144,7 +144,7 @@ export type HostToLeg =
   /** To the new leg, in the same step as `hold`: packets of the server that came before this were the old leg's to deliver. */
   | { kind: 'cut'; leg: LegId }
   /** The move does not take place: the old leg goes on. */
-  | { kind: 'release'; leg: LegId }
+  | { kind: 'unhold'; leg: LegId }
   /** To the new leg: it is the participant's leg now. By `resume` it answers with `resumed`; in both cases it offers. */
   | { kind: 'activate'; leg: LegId; how: MoveKind; snapshot: LegSnapshot; data: HeldData }
   | { kind: 'close'; leg: LegId; reason: LegCloseReason };

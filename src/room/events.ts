@@ -1,7 +1,8 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
-import type { ConnectionId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
+import type { LegMoveAction } from './move-state.ts';
 import type { LogLevel } from '../lib/errors.ts';
 
 /**
@@ -15,6 +16,8 @@ export type RoomEvent =
   | { kind: 'legsLost' }
   /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
   | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
+  /** A step of moving participants to other legs. */
+  | { kind: 'move'; action: LegMoveAction }
   /** Time has passed; due timers fire. Any other event fires them too. */
   | { kind: 'deadline' };
 
@@ -47,7 +50,8 @@ export type RoomPart = { name: string; bytes: Uint8Array | undefined };
 
 export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
-  | { kind: 'toLeg'; message: HostToLeg }
+  /** @param target node for a leg that is to be opened there and nowhere else */
+  | { kind: 'toLeg'; message: HostToLeg; target?: NodeId }
   /** Protobuf `WebhookEvent`. */
   | { kind: 'webhook'; event: Uint8Array }
   /** Protobuf `Room`, for the directory. */

@@ -9,7 +9,9 @@ import {
   ServerInfo,
   ServerInfo_Edition,
 } from '@livekit/protocol';
-import { participantSid, type ConnectionId } from '../protocol/ids.ts';
+import { participantSid, type ConnectionId, type LegId } from '../protocol/ids.ts';
+import type { HostToLeg } from '../protocol/leg-messages.ts';
+import type { LegSnapshot } from '../protocol/leg-snapshot.ts';
 import type { JoinParameters } from '../protocol/session-messages.ts';
 import { clientConfiguration, unpublishableCodecs } from './client-configuration.ts';
 import type { RefreshToken } from './events.ts';
@@ -74,11 +76,19 @@ function admit(room: RoomState, participant: Participant, connectionId: Connecti
 }
 
 function openLeg(room: RoomState, participant: Participant): void {
-  const wanted = computeWanted(room, participant, 1);
-  participant.wanted = wanted;
-  room.outbox.toLeg({
+  participant.wanted = computeWanted(room, participant, 1);
+  room.outbox.toLeg(openedLeg(room, participant, { leg: participant.leg }));
+}
+
+/** A leg that is to do what is wanted of the participant's. @param about.moved what its present leg is like */
+export function openedLeg(
+  room: RoomState,
+  participant: Participant,
+  about: { leg: LegId; moved?: LegSnapshot },
+): Extract<HostToLeg, { kind: 'open' }> {
+  return {
     kind: 'open',
-    leg: participant.sid,
+    ...about,
     identity: {
       roomName: room.name,
       participantSid: participant.sid,
@@ -88,8 +98,8 @@ function openLeg(room: RoomState, participant: Participant): void {
       canSubscribeMetrics: participant.grants.canSubscribeMetrics,
       client: participant.client,
     },
-    wanted,
-  });
+    wanted: participant.wanted ?? computeWanted(room, participant, 1),
+  };
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {

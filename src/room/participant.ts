@@ -6,11 +6,12 @@ import {
   type AddTrackRequest,
   type DisconnectReason,
 } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
-import type { WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { ConnectionId, LegId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
+import type { TransportState, WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
 import type { ClientFacts, JoinParameters, VideoGrants } from '../protocol/session-messages.ts';
 import { ConnectionScorer, type ConnectionScore } from '../quality/connection-score.ts';
 import type { TrackSettings } from '../quality/layers.ts';
+import { notMoving, type Move } from './move-state.ts';
 import { allowAll, toPermission, type SubscriptionRules } from './permissions.ts';
 import type { Track } from './track.ts';
 
@@ -25,6 +26,8 @@ export type Subscription = {
   wanted: WantedSubscription | undefined;
   /** The client accepted its section. */
   bound: boolean;
+  /** The track's next producer, for which the leg has a consumer ready. */
+  successorId: string | undefined;
   /** The producer whose codec the client cannot receive. */
   refusedProducerId: string | undefined;
 };
@@ -59,6 +62,16 @@ export class Participant {
   state: ParticipantInfo_State = ParticipantInfo_State.JOINING;
   disconnectReason: DisconnectReason | undefined;
 
+  /** The leg that carries it. */
+  leg: LegId;
+  /** How many it has had, those included that never took over. */
+  legs = 1;
+  /** Former legs that go on for a moment. */
+  retiring: LegId[] = [];
+  /** Of its leg. */
+  transports: { publisher: TransportState; subscriber: TransportState } = { publisher: 'new', subscriber: 'new' };
+  move: Move = notMoving;
+
   /** The socket, while there is one. */
   connectionId: ConnectionId | undefined;
   /** A new socket that waits for the leg's answer to `resume`. */
@@ -88,6 +101,7 @@ export class Participant {
 
   constructor(sid: ParticipantSid, join: JoinParameters, nowMs: number) {
     this.sid = sid;
+    this.leg = sid;
     this.identity = join.identity;
     this.kind = join.kind;
     this.kindDetails = join.kindDetails;

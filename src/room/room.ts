@@ -13,6 +13,8 @@ import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
 import { pruneDepartures, startResume } from './resume.ts';
+import { retireOldLegs, switchTracks } from './move-tracks.ts';
+import { holdTimedOut, movableLegs, moveTimedOut, performMove, successorsTimedOut, type MovableLeg } from './moving.ts';
 import { RoomState } from './room-state.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
 import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
@@ -86,6 +88,12 @@ export class Room {
     return room.outbox.take();
   }
 
+  /** Participants as the planner of moves sees them. */
+  movableLegs(nowMs: number): MovableLeg[] {
+    this.#state.nowMs = Math.max(this.#state.nowMs, nowMs);
+    return movableLegs(this.#state);
+  }
+
   /** For debugging and tests. */
   snapshot(): RoomSnapshot {
     const room = this.#state;
@@ -154,6 +162,8 @@ function handle(room: RoomState, event: RoomEvent): void {
       return;
     case 'shutdown':
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
+    case 'move':
+      return performMove(room, event.action);
     case 'deadline':
       return;
   }
@@ -232,6 +242,8 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
       const track = room.tracks.get(id as TrackSid);
       return track === undefined ? undefined : settleDynacast(room, track);
     }
+    case 'moveSwitch':
+      return switchTracks(room);
     case 'rpcAck':
       return rpcAckTimedOut(room, id);
     case 'rpc':
@@ -257,6 +269,14 @@ function fireParticipantTimer(room: RoomState, kind: string, sid: ParticipantSid
       return unknownTrackTimedOut(room, participant, detail);
     case 'fakeSpeaker':
       return fakeSpeakerEnds(room, participant);
+    case 'move':
+      return moveTimedOut(room, participant);
+    case 'moveReady':
+      return successorsTimedOut(room, participant);
+    case 'moveHold':
+      return holdTimedOut(room, participant);
+    case 'moveRetire':
+      return retireOldLegs(room, participant);
   }
 }
 

@@ -8,6 +8,7 @@ import {
 import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
 import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
+import { nextLegOf } from './move-state.ts';
 import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
 import { maySubscribe } from './permissions.ts';
 import type { RoomState } from './room-state.ts';
@@ -149,6 +150,7 @@ function subscriptionTo(subscriber: Participant, track: Track): Subscription {
       toldAllowed: true,
       wanted: undefined,
       bound: false,
+      successorId: undefined,
       refusedProducerId: undefined,
     };
     subscriber.subscriptions.set(track.sid, subscription);
@@ -196,7 +198,11 @@ export function reconcileLeg(room: RoomState, participant: Participant): void {
   const next = computeWanted(room, participant, old.version + 1);
   if (!sameWanted(old, next)) {
     participant.wanted = next;
-    room.outbox.toLeg({ kind: 'wanted', leg: participant.sid, wanted: next });
+    room.outbox.toLeg({ kind: 'wanted', leg: participant.leg, wanted: next });
+    const nextLeg = nextLegOf(participant.move);
+    if (nextLeg !== undefined) {
+      room.outbox.toLeg({ kind: 'wanted', leg: nextLeg, wanted: next });
+    }
   }
 }
 
@@ -274,11 +280,15 @@ function toWantedSubscription(
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
     priority: settings?.priority ?? 0,
+    ...(track.successor === undefined ? {} : { successor: track.successor }),
+    ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
   };
   const old = subscription.wanted;
   const isSame =
     old !== undefined &&
     old.producerId === next.producerId &&
+    old.successor === next.successor &&
+    old.predecessor === next.predecessor &&
     old.paused === next.paused &&
     old.quality === next.quality &&
     old.maxFps === next.maxFps &&

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { DataPacket_Kind, LeaveRequest_Action, ParticipantInfo_State, VideoQuality } from '@livekit/protocol';
+import { LightClient, type LightClientOptions } from '../kit/light-client.ts';
+import { LightEndpoint } from '../kit/light/light-endpoint.ts';
+import { startMoveCluster, type MoveCluster, type Place } from '../kit/move-cluster.ts';
+import { joinToken } from '../kit/tokens.ts';
+import { until } from '../kit/until.ts';
+
+describe('participants of light clients that are moved to another node', () => {
+  let cluster: MoveCluster;
+  let endpoint: LightEndpoint;
+  let from: Place;
+  let to: Place;
+
+  before(async () => {
+    cluster = await startMoveCluster(['from', 'to']);
+    endpoint = await LightEndpoint.start();
+    const [first, second] = cluster.places;
+    assert.ok(first !== undefined && second !== undefined);
+    [from, to] = [first, second];
+  });
+  after(async () => {
+    await endpoint?.close();
+    await cluster?.close();
+  });
+
+  async function join(room: string, identity: string, options: Partial<LightClientOptions> = {}): Promise<LightClient> {
+    const query = { browser: 'Chrome', os: 'linux', ...options.query };
+    const token = await joinToken({ room, identity });
+    return LightClient.join({ url: cluster.url, token, endpoint, ...options, query });
+  }
+
+  /** What a client does whose socket was closed without a `leave`. */
+  async function comeBack(client: LightClient): Promise<void> {
+    await client.waitFor(() => client.socketCloseCode !== undefined, 'loss of the socket');
+    assert.equal(client.leaveReceived, undefined);
+    await client.resume();
+  }
+
+  async function move(room: string, clients: LightClient[], source = from, target = to): Promise<void> {
+    const sids = clients.map(({ sid }) => sid);
+    await cluster.prepare(room, sids, source, target);
+    cluster.trigger(room, sids, source);
+    const publishers = clients.filter((client) => client.publisherPeer !== undefined);
+    await Promise.all([...publishers.map((client) => comeBack(client)), cluster.left(source, sids)]);
+  }
+
+  async function watchAll(clients: LightClient[], tracks: string[], keyFrame = false): Promise<void> {
+    await Promise.all(
+      clients.flatMap((client) =>
+        tracks
+          .filter((track) => !client.publishedTrackSids.includes(track))
+          .map((track) =>
+            client.waitForTrack(track, { contiguousMs: 300, keyFrame: keyFrame && track.startsWith('TR_V') }),
+          ),
+      ),
+    );
+  }
+
+  /** Nobody came, went, or changed a track, as far as others can see. */
+  function assertUnnoticed(clients: LightClient[], sinceMessage: Map<LightClient, number>): void {
+    for (const client of clients) {
+      for (const message of client.messages.slice(sinceMessage.get(client) ?? 0)) {
+        if (message.case !== 'update') continue;
+        for (const info of message.value.participants) {
+          assert.equal(info.state, ParticipantInfo_State.ACTIVE, `${client.identity} heard of ${info.identity}`);
+        }
+      }
+      assert.equal(client.leaveReceived, undefined);
+    }
+  }
+
+  const markMessages = (clients: LightClient[]) => new Map(clients.map((client) => [client, client.messages.length]));
+
+  function texts(client: LightClient, sender: LightClient, kind = DataPacket_Kind.RELIABLE): string[] {
+    return client.packets
+      .filter((packet) => packet.participantSid === sender.sid && packet.kind === kind)
+      .map((packet) => (packet.value.case === 'user' ? Buffer.from(packet.value.value.payload).toString() : ''));
+  }
+
+  it('are moved in place when they only subscribe: same socket, sids and sections', async (t) => {
+    const room = 'subscriber';
+    const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
+    const bob = await join(room, 'bob');
+    const tracks = alice.publishedTrackSids;
+    await watchAll([bob], tracks, true);
+    const { sid } = bob;
+    const marks = markMessages([alice, bob]);
+    const offers = (): number => bob.messages.filter((message) => message.case === 'offer').length;
+    const before = offers();
+    for (const track of tracks) await bob.stats(track, { reset: true });
+    await move(room, [bob]);
+    await watchAll([bob], tracks, true);
+    for (const track of tracks) t.diagnostic(`${track}: gap ${(await bob.stats(track)).maxGapMs} ms`);
+    assert.equal(bob.sid, sid);
+    assert.equal(bob.socketCloseCode, undefined);
+    assert.equal(offers(), before + 1);
+    assertUnnoticed([alice, bob], marks);
+    assert.deepEqual(
+      cluster.legsOn(to, room).map(({ participantSid }) => participantSid as string),
+      [sid],
+    );
+    await alice.leave();
+    await bob.leave();
+  });
+
+  it('are moved by a resume when they publish, with both connections at once, and others hear no event', async (t) => {
+    const room = 'publisher';
+    const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
+    const bob = await join(room, 'bob', { publish: { audio: true } });
+    const everybody = [alice, bob];
+    const tracks = everybody.flatMap(({ publishedTrackSids }) => publishedTrackSids);
+    await watchAll(everybody, tracks, true);
+    const marks = markMessages(everybody);
+    for (const client of everybody) await client.subscriberPeer.stats({ reset: true });
+    await move(room, [alice]);
+    await watchAll(everybody, tracks, true);
+    for (const track of alice.publishedTrackSids)
+      t.diagnostic(`bob of ${track}: ${(await bob.stats(track)).maxGapMs} ms`);
+    for (const track of bob.publishedTrackSids)
+      t.diagnostic(`alice of ${track}: ${(await alice.stats(track)).maxGapMs} ms`);
+    assertUnnoticed(everybody, marks);
+    // The other one follows, and the first goes back.
+    await move(room, [bob]);
+    await watchAll(everybody, tracks, true);
+    await move(room, [alice], to, from);
+    await watchAll(everybody, tracks, true);
+    assertUnnoticed(everybody, marks);
+    for (const client of everybody) await client.leave();
+  });
+
+  it('lose and repeat no reliable message in either direction while both of two senders are moved', async () => {
+    const room = 'data';
+    const alice = await join(room, 'alice');
+    const bob = await join(room, 'bob', { publish: { audio: true } });
+    const carol = await join(room, 'carol');
+    const senders = [alice, bob];
+    for (const client of [alice, bob, carol]) await client.waitForChannels();
+    let count = 0;
+    let isSending = true;
+    const sending = (async () => {
+      while (isSending) {
+        for (const sender of senders) await sender.sendData(Buffer.from(String(count)));
+        count += 1;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    })();
+    await until(() => (count > 20 ? '' : 'nothing sent'));
+    await move(room, [alice, bob, carol]);
+    const target = count + 20;
+    await until(() => (count > target ? '' : 'nothing sent'));
+    isSending = false;
+    await sending;
+    for (const [receiver, sender] of [
+      [bob, alice],
+      [carol, alice],
+      [alice, bob],
+      [carol, bob],
+    ] as const) {
+      await receiver.waitFor(
+        () => texts(receiver, sender).length >= count,
+        () => `${receiver.identity} has ${texts(receiver, sender).length} of ${count} of ${sender.identity}`,
+      );
+      assert.deepEqual(
+        texts(receiver, sender),
+        Array.from({ length: count }, (_, index) => String(index)),
+        `${receiver.identity} of ${sender.identity}`,
+      );
+    }
+    for (const client of [alice, bob, carol]) await client.leave();
+  });
+
+  it('stay as they are when the preparation is taken back', async () => {
+    const room = 'abort';
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    const bob = await join(room, 'bob');
+    const tracks = alice.publishedTrackSids;
+    await watchAll([bob], tracks);
+    const sids = [alice.sid, bob.sid];
+    const marks = markMessages([alice, bob]);
+    await cluster.prepare(room, sids, from, to);
+    await bob.subscriberPeer.stats({ reset: true });
+    for (const sid of sids) {
+      const participantSid = cluster.legOf(from, sid)?.participantSid;
+      assert.ok(participantSid !== undefined);
+      cluster.perform({ kind: 'abortPreparation', roomName: room, participantSid, why: 'drain-ended' });
+    }
+    await until(() => (to.node.counts.legs === 0 ? '' : 'the prepared legs are still there'));
+    const stats = await bob.waitForTrack(tracks[0] ?? '', { contiguousMs: 500 });
+    assert.equal(stats.lost, 0);
+    assert.deepEqual(
+      cluster.legsOn(from, room).map(({ move: { kind } }) => kind),
+      ['staying', 'staying'],
+    );
+    assertUnnoticed([alice, bob], marks);
+    // It can be done after all.
+    await move(room, [alice, bob]);
+    await watchAll([bob], tracks);
+    for (const client of [alice, bob]) await client.leave();
+  });
+
+  it('keep muted tracks muted, layers as they were chosen, and a second publication', async () => {
+    const room = 'settings';
+    const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
+    const [audio = '', video = ''] = alice.publishedTrackSids;
+    const screen = await alice.publishVideo({ name: 'screen', width: 320, height: 180 });
+    const bob = await join(room, 'bob');
+    await watchAll([bob], [audio, video, screen], true);
+    bob.setTrackSettings(video, { quality: VideoQuality.LOW, width: 160, height: 90 });
+    alice.setMuted(audio, true);
+    await until(async () => {
+      const { silentMs } = await bob.stats(audio);
+      const { width } = await bob.stats(video);
+      return silentMs > 200 && width === 160 ? '' : `audio is silent for ${silentMs} ms, video is ${width} wide`;
+    });
+    await move(room, [alice, bob]);
+    await watchAll([bob], [video, screen], true);
+    assert.equal((await bob.stats(video)).width, 160);
+    assert.equal((await bob.stats(audio)).packets, 0);
+    alice.setMuted(audio, false);
+    await watchAll([bob], [audio]);
+    for (const client of [alice, bob]) await client.leave();
+  });
+
+  it('are told to reconnect when they do not come up on the target', async () => {
+    const room = 'reconnect';
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    const { sid } = alice;
+    await cluster.prepare(room, [sid], from, to);
+    cluster.trigger(room, [sid], from);
+    await alice.waitFor(() => alice.socketCloseCode !== undefined, 'loss of the socket');
+    const participantSid = cluster.legOf(from, sid)?.participantSid;
+    assert.ok(participantSid !== undefined);
+    cluster.perform({ kind: 'reconnectClient', roomName: room, participantSid, why: 'not-connected' });
+    await assert.rejects(alice.resume(), /leave/);
+    assert.equal(alice.leaveReceived?.action, LeaveRequest_Action.RECONNECT);
+    await alice.abandon();
+    cluster.setHome(to);
+    const again = await join(room, 'alice', { publish: { audio: true } });
+    cluster.setHome(from);
+    assert.notEqual(again.sid, sid);
+    await cluster.left(from, [sid]);
+    await again.leave();
+  });
+});
