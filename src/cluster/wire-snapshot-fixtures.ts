@@ -64,6 +64,7 @@ export const legSnapshotSample: LegSnapshot = {
     ],
     refused: [{ trackSid: 'TR_VS22223333dddd', producerId: 'TR_VS22223333dddd-1' }],
     bitrateCapBps: 0,
+    channels: ['_reliable', '_lossy'],
   },
   publisher: {
     sessionId: '7',

@@ -60,6 +60,7 @@ function subscriber(want: Check<WantedSubscription>): Check<SubscriberSnapshot> 
     ),
     refused: list(shape<SubscriberSnapshot['refused'][number]>({ trackSid: text, producerId: text })),
     bitrateCapBps: number,
+    channels: list(text),
   });
 }
 

@@ -49,6 +49,10 @@ export type LegOptions = {
 const waitingLifeMs = 20_000;
 /** What is under way on the old leg gets so long to end. */
 const holdTimeoutMs = 1000;
+/** A round trip or two: a client that is coming back sends nothing new. */
+const silenceMs = 100;
+/** Of data at other nodes; one that takes longer is about to be given up. */
+const arrivalTimeoutMs = 500;
 /** Clients tell what they have received right after the answer to a resume. */
 const stateTimeoutMs = 3000;
 
@@ -72,6 +76,9 @@ export class Leg implements DataMember {
   /** `waiting`: for `activate`; `holding`: another leg takes over, or has. */
   #phase: 'active' | 'waiting' | 'holding';
   #preparedTold = false;
+  /** What the client sends from now on is for another leg. */
+  #isDeaf = false;
+  #lastReliableMs = Number.NEGATIVE_INFINITY;
   #expiry: NodeJS.Timeout | undefined;
   /** Data that has to wait for what the client says it has seen. */
   #pendingData: HeldData | undefined;
@@ -336,8 +343,7 @@ export class Leg implements DataMember {
     const [isQuiet, isDelivered] = await Promise.all([
       this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
       this.#data.hold(holdTimeoutMs),
-      // What comes from the new leg must not overtake it on its way to other nodes.
-      Promise.race([this.#options.room.dataArrived(), delay(holdTimeoutMs, undefined, { ref: false })]),
+      this.#lastPacketsOut(),
     ]);
     if (this.#phase !== 'holding' || this.#closed) {
       return;
@@ -349,12 +355,35 @@ export class Leg implements DataMember {
       return;
     }
     const snapshot = await this.#snapshot();
+    this.#isDeaf = true;
     this.#send({ kind: 'held', leg, snapshot, data: data.progressOf(leg) });
+  }
+
+  /**
+   * Clients forget what they have put on the wire, so that what is on its way has to be taken in; and what comes from the
+   * new leg must not overtake it on its way to other nodes.
+   */
+  async #lastPacketsOut(): Promise<void> {
+    await this.#clientIsSilent();
+    await Promise.race([this.#options.room.dataArrived(), delay(arrivalTimeoutMs, undefined, { ref: false })]);
+  }
+
+  async #clientIsSilent(): Promise<void> {
+    const { now } = this.#options;
+    const deadlineMs = now() + holdTimeoutMs;
+    for (;;) {
+      const leftMs = Math.min(this.#lastReliableMs + silenceMs, deadlineMs) - now();
+      if (leftMs <= 0 || this.#closed) {
+        return;
+      }
+      await delay(leftMs, undefined, { ref: false });
+    }
   }
 
   #release(): void {
     if (this.#phase === 'holding' && !this.#closed) {
       this.#phase = 'active';
+      this.#isDeaf = false;
       this.#data.release();
       this.#publisher.release();
       this.#subscriber.release();
@@ -413,7 +442,10 @@ export class Leg implements DataMember {
   #receiveData({ label, payload }: PublishedMessage): void {
     const { data } = this.#options.room;
     const sender = this.legId;
-    if (this.#phase !== 'active' && (decodeDataPacket(payload)?.sequence ?? 0) > 0) {
+    if (label === '_reliable') {
+      this.#lastReliableMs = this.#options.now();
+    }
+    if (this.#isDeaf && (decodeDataPacket(payload)?.sequence ?? 0) > 0) {
       // The client sends again what came after the number that the next leg tells it.
       return;
     }

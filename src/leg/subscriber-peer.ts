@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PlenumError } from '../lib/errors.ts';
 import type { DataSubscriber } from '../media/data-subscriber.ts';
 import type { MediaConsumer } from '../media/media-consumer.ts';
+import { dataChannelLabels } from '../media/media-types.ts';
 import type { PeerTransport } from '../media/peer-transport.ts';
 import type { RoomRouter } from '../media/room-router.ts';
 import type { Logger } from '../observe/log.ts';
@@ -66,7 +67,7 @@ export class SubscriberPeer {
   #missing: WantedSubscription[] = [];
   #answer: { id: number; sdp: string } | undefined;
   #restartWanted = false;
-  #hasData = false;
+  #data: DataSubscriber | undefined;
   #gaveUp = false;
   #bitrateCapBps: { wanted: number; applied: number } = { wanted: 0, applied: 0 };
   #sdpVersion = 0;
@@ -114,7 +115,7 @@ export class SubscriberPeer {
     const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
     const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
     return (
-      this.#transport !== undefined && this.#hasData && held.every(({ awaitsConsumer }) => awaitsConsumer !== true)
+      this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true)
     );
   }
 
@@ -124,6 +125,7 @@ export class SubscriberPeer {
       sdpVersion: this.#sdpVersion,
       nextOfferId: this.#negotiation.nextId,
       bitrateCapBps: this.#bitrateCapBps.wanted,
+      channels: dataChannelLabels.filter((label) => this.#data?.isOpen(label)),
       ...this.#sections.snapshot(),
     };
   }
@@ -246,9 +248,9 @@ export class SubscriberPeer {
     }
     this.#transport = transport;
     transport.on('state', (state) => this.#onState(state));
-    const data = await transport.openDataSubscriber();
+    const data = await transport.openDataSubscriber(this.#options.continues?.channels);
     if (!this.#closed) {
-      this.#hasData = true;
+      this.#data = data;
       this.#options.hooks.dataReady(data);
     }
     return transport;

@@ -59,6 +59,8 @@ export type DataSubscriberOptions = {
   transport: types.WebRtcTransport;
   bus: DataBus;
   reliableQueueBytes: number;
+  /** Labels of channels that the client has from a connection that this one continues. */
+  known: readonly string[];
   log: Logger;
 };
 
@@ -69,6 +71,8 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   readonly #log: Logger;
   readonly #streams: ReadonlyMap<DataChannelLabel, OutgoingStream>;
   readonly #channels = new Map<DataChannelLabel, Channel>();
+  /** The client would not answer to an OPEN for one of these. */
+  readonly #known: ReadonlySet<string>;
   #subchannel = 0;
   #started: Promise<void> | undefined;
   #stuck = false;
@@ -79,6 +83,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     super();
     this.#transport = options.transport;
     this.#bus = options.bus;
+    this.#known = new Set(options.known);
     this.#log = options.log;
     this.#streams = new Map(
       dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]),
@@ -232,6 +237,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   #sctpState(state: types.SctpState | undefined): void {
     if (state === 'connected') {
+      for (const label of dataChannelLabels.filter((name) => this.#known.has(name))) {
+        this.#opened(label);
+      }
       this.#offerChannels(openRetryMs);
     } else if (state === 'failed' || state === 'closed') {
       this.#becomeStuck('association-closed');

@@ -230,13 +230,17 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     return this.#publisher;
   }
 
-  /** Opens the server's channels to the client as soon as SCTP is up. Once per transport. */
-  async openDataSubscriber(): Promise<DataSubscriber> {
+  /**
+   * Opens the server's channels to the client as soon as SCTP is up. Once per transport.
+   * @param known labels of those that the client has from a connection that this one continues
+   */
+  async openDataSubscriber(known: readonly string[] = []): Promise<DataSubscriber> {
     const bus = await this.#dataBus();
     this.#subscriber ??= new DataSubscriber({
       transport: this.#transport,
       bus,
       reliableQueueBytes: this.#reliableQueueBytes,
+      known,
       log: this.#log,
     });
     await this.#started(this.#subscriber);

@@ -31,6 +31,8 @@ export type SubscriberSnapshot = {
   refused: { trackSid: string; producerId: string }[];
   /** 0 = no cap. */
   bitrateCapBps: number;
+  /** Labels of the server's data channels that the client has. */
+  channels: string[];
 };
 
 export type PublicationSnapshot = {

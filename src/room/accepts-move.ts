@@ -11,7 +11,14 @@ const rustSdks: ReadonlySet<ClientInfo_SDK> = new Set([
 ]);
 
 /** Of livekit-client: browsers with libwebrtc as Chromium has it. On iOS every browser is Safari inside. */
-const movableBrowsers: ReadonlySet<string> = new Set(['chrome', 'chromium', 'edge', 'opera']);
+const movableBrowsers: ReadonlySet<string> = new Set([
+  'chrome',
+  'headlesschrome',
+  'chrome mobile',
+  'edge',
+  'opera',
+  'samsung internet',
+]);
 
 /** From here on clients number reliable data and drop what they have had, so that it may be sent twice during a move. */
 const numberingProtocol = 16;

@@ -60,7 +60,7 @@ export function performMove(room: RoomState, action: LegMoveAction): void {
       return prepare(room, participant, action.target);
     case 'abortPreparation':
       if (participant.move.kind === 'preparing' || participant.move.kind === 'prepared') {
-        abortMove(room, participant, { isFailure: action.why !== 'drain-ended' });
+        abortMove(room, participant, action.why === 'drain-ended' ? {} : { failure: action.why });
       }
       return;
     case 'reconnectClient':
@@ -103,7 +103,8 @@ export function moveReported(
     return activeLegReported(room, participant, message);
   }
   if (message.leg !== nextLegOf(move)) {
-    if (message.kind === 'failed' || message.kind === 'closed') {
+    // Its connections end when the client goes over to the new ones; what others still get from it goes on.
+    if (message.kind === 'closed' || (message.kind === 'failed' && message.failure === 'worker-died')) {
       dropRetiring(room, participant, message.leg);
     }
     return;
@@ -114,17 +115,7 @@ export function moveReported(
     room.timers.set(`moveReady:${participant.sid}`, room.nowMs + bounds.successorsMs);
     successorsChanged(room, participant);
   } else if (message.kind === 'failed' || message.kind === 'closed') {
-    room.outbox.push({
-      kind: 'log',
-      level: 'info',
-      message: 'a move came to nothing',
-      fields: {
-        room: room.name,
-        participant: participant.sid,
-        detail: 'detail' in message ? message.detail : 'closed',
-      },
-    });
-    abortMove(room, participant, { isFailure: true });
+    abortMove(room, participant, { failure: 'detail' in message ? message.detail : 'the leg was closed' });
   }
 }
 
@@ -143,7 +134,7 @@ function activeLegReported(room: RoomState, participant: Participant, message: L
   } else if (message.kind === 'held' && isHolding) {
     activate(room, participant, { move, held: message });
   } else if (message.kind === 'notHeld' && isHolding) {
-    abortMove(room, participant, { isFailure: true });
+    abortMove(room, participant, { failure: message.detail });
   }
 }
 
@@ -259,11 +250,20 @@ export function passDescription(
   }
 }
 
-/** Nothing has changed for the client; it may be tried again. */
-export function abortMove(room: RoomState, participant: Participant, { isFailure }: { isFailure: boolean }): void {
+/** Nothing has changed for the client; it may be tried again. @param options.failure undefined: it is not to move any more */
+function abortMove(room: RoomState, participant: Participant, { failure }: { failure?: string }): void {
   const { move } = participant;
   if (move.kind === 'staying' || move.kind === 'reconnecting') {
     return;
+  }
+  const isFailure = failure !== undefined;
+  if (isFailure) {
+    room.outbox.push({
+      kind: 'log',
+      level: 'info',
+      message: 'a move came to nothing',
+      fields: { room: room.name, participant: participant.sid, step: move.kind, detail: failure },
+    });
   }
   const leg = nextLegOf(move);
   const failures = move.failures + (isFailure ? 1 : 0);
@@ -313,7 +313,7 @@ function reconnectClient(
     kind: 'log',
     level: 'info',
     message: 'a client is told to reconnect instead of being moved',
-    fields: { room: room.name, participant: participant.sid, why },
+    fields: { room: room.name, participant: participant.sid, why, ...participant.transports },
   });
   if (connectionId !== undefined) {
     const message = encodeLeave(leaveRules.moved.reason, LeaveRequest_Action.RECONNECT);
@@ -331,7 +331,7 @@ export function moveTimedOut(room: RoomState, participant: Participant): void {
       return;
     case 'preparing':
     case 'prepared':
-      return abortMove(room, participant, { isFailure: true });
+      return abortMove(room, participant, { failure: 'nobody went on with it' });
     case 'triggered':
       return participant.move.step === 'settling' ? undefined : reconnectClient(room, participant, 'not-connected');
     case 'reconnecting':
@@ -341,7 +341,7 @@ export function moveTimedOut(room: RoomState, participant: Participant): void {
 
 export function holdTimedOut(room: RoomState, participant: Participant): void {
   if (participant.move.kind === 'triggered' && participant.move.step === 'holding') {
-    abortMove(room, participant, { isFailure: true });
+    abortMove(room, participant, { failure: 'the old leg does not answer' });
   }
 }
 

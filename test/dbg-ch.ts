@@ -1,0 +1,30 @@
+import { startMoveCluster } from './kit/move-cluster.ts';
+import { TestBrowser } from './kit/browser.ts';
+const cluster = await startMoveCluster(['from','to']);
+const [from,to]=cluster.places as any;
+const browser = await TestBrowser.start();
+const t0=performance.now(); const log=(...a:any[])=>console.log(Math.round(performance.now()-t0),...a);
+const url=cluster.url;
+const alice = await browser.join({ url, room:'r', identity: 'alice', roomOptions: { dynacast: true } });
+const codec = (process.argv[3]??'vp8') as any;
+const camera = await alice.publishCamera({ simulcast: codec==='vp8', codec });
+const carol = await browser.join({ url, room:'r', identity: 'carol' });
+await carol.waitForPicture(camera);
+const sidOf=(c:any)=>c.evaluate(()=>(window as any).room.localParticipant.sid);
+const A=await sidOf(alice), C=await sidOf(carol);
+log(JSON.stringify(cluster.legsOn(from,'r')));
+const which = process.argv[2];
+for (let i=0;i<Number(process.argv[4]??4);i++) {
+  const [f,t] = i%2===0?[from,to]:[to,from];
+  await carol.watchGaps(camera);
+  const sids = which==='pub'?[A]:which==='sub'?[C]:[A,C];
+  await cluster.prepare('r',sids,f,t);
+  const s=performance.now();
+  cluster.trigger('r',sids,f);
+  await cluster.left(f,sids);
+  log('left after', Math.round(performance.now()-s));
+  await new Promise(r=>setTimeout(r,2500));
+  log('gap', Math.round(await carol.gapOf(camera)));
+}
+for (const l of cluster.log.lines.slice(-15)) if (l.msg!=='a producer cannot be brought here') console.log(JSON.stringify(l));
+await alice.close(); await carol.close(); await browser.close(); await cluster.close(); process.exit(0);
