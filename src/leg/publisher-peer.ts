@@ -56,6 +56,11 @@ export type Published = {
 
 /** All subscribers that join or switch layers within this time share one key frame. */
 const keyFrameRequestDelayMs = 1000;
+/**
+ * Of a publisher that has moved: all its subscribers ask within some hundred milliseconds, and whoever comes after the
+ * first key frame must not wait a second for the next. Encoders of libwebrtc make one in 300 ms at most.
+ */
+const movedKeyFrameRequestDelayMs = Number(process.env['KFD'] ?? 300);
 
 export class PublisherPeer {
   readonly #options: PublisherPeerOptions;
@@ -231,7 +236,10 @@ export class PublisherPeer {
     const { mid, cid, sdpCid, trackSid, plan } = publication;
     const { kind, muted } = wish;
     const id = this.#newProducerId(trackSid);
-    const producer = await transport.produce(toProduceOptions({ id, kind, plan, paused: muted }));
+    const options = toProduceOptions({ id, kind, plan, paused: muted });
+    const producer = await transport.produce(
+      kind === 'video' ? { ...options, keyFrameRequestDelayMs: movedKeyFrameRequestDelayMs } : options,
+    );
     if (this.#closed) {
       producer.close();
       return;

@@ -243,4 +243,96 @@ describe('participants of light clients that are moved to another node', () => {
     await cluster.left(from, [sid]);
     await again.leave();
   });
+
+  it('go on where they are when the target is lost before they were told', async () => {
+    const room = 'target-early';
+    const { target, forget } = await addPlace();
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    const bob = await join(room, 'bob');
+    const tracks = alice.publishedTrackSids;
+    await watchAll([bob], tracks);
+    const sids = [alice.sid, bob.sid];
+    const marks = markMessages([alice, bob]);
+    await bob.subscriberPeer.stats({ reset: true });
+    await cluster.prepare(room, sids, from, target);
+    await target.node.close();
+    cluster.trigger(room, sids, from);
+    await until(() =>
+      cluster.legsOn(from, room).every(({ move: { kind } }) => kind === 'staying') ? '' : 'they are still on their way',
+    );
+    const stats = await bob.waitForTrack(tracks[0] ?? '', { contiguousMs: 500 });
+    assert.equal(stats.lost, 0);
+    assertUnnoticed([alice, bob], marks);
+    await forget();
+    for (const client of [alice, bob]) await client.leave();
+  });
+
+  it('go on where they are when the target is lost after they were told and before they came back', async () => {
+    const room = 'target-late';
+    const { target, forget } = await addPlace();
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    const bob = await join(room, 'bob');
+    const tracks = alice.publishedTrackSids;
+    await watchAll([bob], tracks);
+    await bob.subscriberPeer.stats({ reset: true });
+    await cluster.prepare(room, [alice.sid], from, target);
+    cluster.trigger(room, [alice.sid], from);
+    await alice.waitFor(() => alice.socketCloseCode !== undefined, 'loss of the socket');
+    await target.node.close();
+    await alice.resume();
+    const stats = await bob.waitForTrack(tracks[0] ?? '', { contiguousMs: 500 });
+    assert.equal(stats.lost, 0);
+    assert.equal(cluster.legOf(from, alice.sid)?.move.kind, 'staying');
+    await forget();
+    for (const client of [alice, bob]) await client.leave();
+  });
+
+  it('are told to reconnect when the target is lost after they arrived', async () => {
+    const room = 'target-gone';
+    const { target, forget } = await addPlace();
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    await move(room, [alice], from, target);
+    await target.node.close();
+    const leave = await alice.waitForLeave();
+    assert.equal(leave.action, LeaveRequest_Action.RECONNECT);
+    await alice.abandon();
+    await forget();
+  });
+
+  it('move twenty at a time, of whom five publish, and everybody hears everybody all the while', async (t) => {
+    const room = 'crowd';
+    const names = Array.from({ length: 20 }, (_, index) => `p${index}`);
+    const everybody: LightClient[] = [];
+    for (const [index, name] of names.entries()) {
+      everybody.push(await join(room, name, index < 5 ? { publish: { audio: true } } : {}));
+    }
+    const tracks = everybody.flatMap(({ publishedTrackSids }) => publishedTrackSids);
+    await watchAll(everybody, tracks);
+    const marks = markMessages(everybody);
+    for (const client of everybody) await client.subscriberPeer.stats({ reset: true });
+    const offersOf = (client: LightClient): number =>
+      client.messages.filter((message) => message.case === 'offer').length;
+    const offers = new Map(everybody.map((client) => [client, offersOf(client)]));
+    await move(room, everybody);
+    await watchAll(everybody, tracks);
+    const gaps: number[] = [];
+    for (const client of everybody) {
+      for (const track of tracks.filter((sid) => !client.publishedTrackSids.includes(sid))) {
+        gaps.push((await client.stats(track)).maxGapMs);
+      }
+    }
+    gaps.sort((a, b) => a - b);
+    const at = (share: number): number => Math.round(gaps[Math.ceil(share * gaps.length) - 1] ?? 0);
+    t.diagnostic(`audio gaps of ${gaps.length} subscriptions: p50 ${at(0.5)} p95 ${at(0.95)} max ${at(1)} ms`);
+    const made = everybody.map((client) => offersOf(client) - (offers.get(client) ?? 0));
+    t.diagnostic(`offers per client: ${Math.min(...made)} to ${Math.max(...made)}`);
+    assertUnnoticed(everybody, marks);
+    assert.equal(cluster.legsOn(to, room).length, 20);
+    await Promise.all(everybody.map((client) => client.leave()));
+  });
+
+  async function addPlace(): Promise<{ target: Place; forget: () => Promise<void> }> {
+    const target = await cluster.addPlace();
+    return { target, forget: () => target.pool.close() };
+  }
 });

@@ -19,6 +19,8 @@ export type MoveCluster = {
   places: Place[];
   links: PeerLinks;
   log: LogRecord;
+  /** One more leg node; its pool is the caller's to close. */
+  addPlace(): Promise<Place>;
   /** Where participants that join from now on are. */
   setHome(place: Place): void;
   /** Participants of a room on a node, as the planner of moves sees them. */
@@ -66,18 +68,18 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     keys: { [devKey.apiKey]: devKey.apiSecret },
     rtc: { pipe_linger: 1 },
   });
-  const firstPort = await freePortRange(names.length * 2);
   const places: Place[] = [];
-  for (const [index, name] of names.entries()) {
+  const addPlace = async (name: string): Promise<Place> => {
     const id = nodeId(name);
-    const pool = await pools.startTestPool({
-      portRangeStart: firstPort + index * 2,
-      portRangeEnd: firstPort + index * 2 + 1,
-    });
+    const portRangeStart = await freePortRange(2);
+    const pool = await pools.startTestPool({ portRangeStart, portRangeEnd: portRangeStart + 1 });
     const node = new legs.LegNode({ nodeId: id, pool, config, log: log.logger(), peers: links.connector(id) });
     links.add(id, node);
-    places.push({ id, node, pool });
-  }
+    const place = { id, node, pool };
+    places.push(place);
+    return place;
+  };
+  for (const name of names) await addPlace(name);
   const [first] = places;
   if (first === undefined) throw new Error('no leg node');
   let home = first;
@@ -127,6 +129,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     places,
     links,
     log,
+    addPlace: () => addPlace(`added${places.length}`),
     setHome: (place) => {
       home = place;
     },
