@@ -16,7 +16,7 @@ import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import type { Link } from '../cluster/link.ts';
 import { createLog } from '../observe/log.ts';
-import type { ConnectionId, LegId, NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { Room } from '../room/room.ts';

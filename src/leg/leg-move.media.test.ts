@@ -221,4 +221,71 @@ describe('a leg that takes over from another one', () => {
     await close(one, old);
     for (const { trackSid } of tracks) await b.subscriber.peer.watch(b.ssrcOf(trackSid), { contiguousMs: 300 });
   });
+
+  it('moves between the workers of one node', async () => {
+    const pool = await startTestPool({ workers: 2, portRangeStart: 52_720, portRangeEnd: 52_800 });
+    const id = nodeId('both');
+    const node = new LegNode({ nodeId: id, pool, config: configSchema.parse({}), log: log.logger() });
+    const place: Place = { id, host: new FakeHost(node), node, pool };
+    const [a, b] = await Promise.all([join(place, 'a'), join(place, 'b')]);
+    const [audio] = await a.publish([a.publisher.addAudio({ levelDbov: 20 })]);
+    assert.ok(audio !== undefined);
+    b.subscribe([subscriptionTo(audio, a.leg)]);
+    await b.bound();
+    const old = b.leg;
+    const { leg } = await prepare(b, place, place, place.host.wantedOf(old));
+    a.send('_reliable', 'before', 1);
+    await b.wait(() => (b.texts().includes('before') ? '' : 'no data'));
+    await hand(b, { from: place, to: place, leg, how: 'in-place' });
+    a.send('_reliable', 'between', 2);
+    await b.wait(() => (b.subscriber.peer.connected ? '' : 'not connected'));
+    await b.bound();
+    await b.subscriber.peer.watch(b.ssrcOf(audio.trackSid), { contiguousMs: 300 });
+    await close(place, old);
+    a.send('_reliable', 'after', 3);
+    await b.wait(() => (b.texts().includes('after') ? '' : 'no data'));
+    // What the old leg may not have brought is sent again under its number, which tells clients to drop it.
+    assert.deepEqual([...new Set(b.packets.map(({ packet }) => packet.sequence))], [1, 2, 3]);
+    assert.ok(b.texts().filter((text) => text === 'between').length === 1);
+    await node.close();
+    await pool.close();
+  });
+
+  it('gives up what it made ready when nobody uses it, and refuses to move within its worker', async () => {
+    const [a] = await Promise.all([join(one, 'a')]);
+    one.host.send({ kind: 'export', leg: a.leg });
+    const { snapshot } = await one.host.nth('exported', a.leg, 1);
+    const leg = legId(participantOfLeg(a.leg), 2);
+    one.host.send({
+      kind: 'open',
+      leg,
+      identity: one.host.identityOf(a.leg),
+      wanted: one.host.wantedOf(a.leg),
+      moved: snapshot,
+    });
+    const { failure } = await one.host.nth('failed', leg, 1);
+    assert.equal(failure, 'worker-died', 'there is only one worker');
+    const lost = legId(participantOfLeg(a.leg), 3);
+    two.host.send({ kind: 'hold', leg: lost, how: 'in-place' });
+    assert.equal((await two.host.nth('failed', lost, 1)).failure, 'worker-died');
+  });
+
+  it('lets the old leg go on after a hold: nothing of what came meanwhile is lost', async () => {
+    const [a, b] = await Promise.all([join(one, 'a'), join(one, 'b')]);
+    a.offer(false);
+    await a.wait(() => (a.publisher.peer.connected ? '' : 'publisher not connected'));
+    a.send('_reliable', 'one', 1);
+    await b.wait(() => (b.texts().includes('one') ? '' : 'no data'));
+    one.host.send({ kind: 'hold', leg: b.leg, how: 'in-place' });
+    await one.host.nth('held', b.leg, 1);
+    a.send('_reliable', 'two', 2);
+    const [audio] = await a.publish([a.publisher.addAudio({ levelDbov: 20 })]);
+    assert.ok(audio !== undefined);
+    b.subscribe([subscriptionTo(audio, a.leg)]);
+    assert.deepEqual(b.texts(), ['one']);
+    one.host.send({ kind: 'unhold', leg: b.leg });
+    await b.wait(() => (b.texts().includes('two') ? '' : 'no data'));
+    await b.bound();
+    await b.subscriber.peer.watch(b.ssrcOf(audio.trackSid), { contiguousMs: 300 });
+  });
 });

@@ -60,7 +60,7 @@ const keyFrameRequestDelayMs = 1000;
  * Of a publisher that has moved: all its subscribers ask within some hundred milliseconds, and whoever comes after the
  * first key frame must not wait a second for the next. Encoders of libwebrtc make one in 300 ms at most.
  */
-const movedKeyFrameRequestDelayMs = Number(process.env['KFD'] ?? 300);
+const movedKeyFrameRequestDelayMs = 300;
 
 export class PublisherPeer {
   readonly #options: PublisherPeerOptions;

@@ -114,9 +114,7 @@ export class SubscriberPeer {
   get isReady(): boolean {
     const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
     const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
-    return (
-      this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true)
-    );
+    return this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true);
   }
 
   snapshot(): SubscriberSnapshot {

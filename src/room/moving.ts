@@ -353,7 +353,7 @@ export function successorsTimedOut(room: RoomState, participant: Participant): v
 }
 
 /** It has a publisher connection, or is about to get one. */
-export function publishes({ transports, tracks }: Participant): boolean {
+function publishes({ transports, tracks }: Participant): boolean {
   return transports.publisher !== 'new' || tracks.size > 0;
 }
 

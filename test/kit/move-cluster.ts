@@ -168,7 +168,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
       client.close();
       await Promise.all(places.map(({ node }) => node.close()));
       await Promise.all(places.map(({ pool }) => pool.close()));
-      await metrics.close();
+      metrics.close();
       const complaints = log.unexpectedErrors();
       if (complaints.length > 0) throw new Error(`the log complains: ${JSON.stringify(complaints.slice(0, 5))}`);
     },

@@ -1,6 +1,6 @@
 import { answerSection, extensionUris, parseDescription, writeDescription } from './description.ts';
 import type { LightEndpoint } from './light-endpoint.ts';
-import { newIceCredentials, type LightPeer, type PeerEvent } from './light-peer.ts';
+import { newIceCredentials, type IncomingStream, type LightPeer, type PeerEvent } from './light-peer.ts';
 
 export type ReceivedTrack = {
   trackSid: string;
@@ -72,16 +72,8 @@ export class LightSubscriber {
       const probator = section.mid === 'probator';
       const kind = probator ? 'padding' : section.kind;
       streams.set(ssrc, section.mid);
-      if (!this.#streams.has(ssrc)) {
-        const continues = former.get(section.mid);
-        this.peer.receive({
-          ssrc,
-          kind,
-          codec,
-          ...(transportCcId === undefined ? {} : { transportCcId }),
-          ...(continues === undefined ? {} : { continues }),
-        });
-      }
+      if (!this.#streams.has(ssrc))
+        this.peer.receive(toStream({ ssrc, kind, codec, transportCcId, continues: former.get(section.mid) }));
       const rtx = section.rtx.get(ssrc);
       if (rtx !== undefined) {
         streams.set(rtx, section.mid);
@@ -95,4 +87,21 @@ export class LightSubscriber {
     for (const gone of this.#streams.keys()) if (!streams.has(gone)) this.peer.stopReceiving(gone);
     this.#streams = streams;
   }
+}
+
+function toStream(stream: {
+  ssrc: number;
+  kind: IncomingStream['kind'];
+  codec: string;
+  transportCcId: number | undefined;
+  continues: number | undefined;
+}): IncomingStream {
+  const { ssrc, kind, codec, transportCcId, continues } = stream;
+  return {
+    ssrc,
+    kind,
+    codec,
+    ...(transportCcId === undefined ? {} : { transportCcId }),
+    ...(continues === undefined ? {} : { continues }),
+  };
 }
