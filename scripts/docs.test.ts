@@ -61,7 +61,7 @@ describe('docs/protocol.md', () => {
       assert.ok(row.includes(`\`${frame?.reason}\``), JSON.stringify(frame));
     }
     for (const { reason, action } of Object.values(leaveRules)) {
-      if (action !== undefined && reason !== DisconnectReason.MIGRATION) {
+      if (action !== undefined) {
         assert.match(protocol, new RegExp(`^\\| ${DisconnectReason[reason]} \\|`, 'm'));
       }
     }
@@ -73,6 +73,10 @@ describe('docs/operations.md', () => {
     const document = read('docs/operations.md');
     const metrics = new Metrics({ nodeId: 'ND_docs', nodeType: 'SERVER' });
     metrics.watchCalls(() => assert.fail('nobody scrapes'));
+    metrics.watchNodes(
+      () => assert.fail('nobody scrapes'),
+      () => assert.fail('nobody scrapes'),
+    );
     const names = metrics.registry.getMetricsAsArray().map(({ name }) => name);
     metrics.close();
     assertNamed(names, document);

@@ -1,6 +1,7 @@
 /** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { nodeCommand } from './cli/node.ts';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
 import { checkRole, roles, type Role } from './config/check-role.ts';
@@ -28,6 +29,7 @@ async function main(): Promise<void> {
     startCommand(),
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
+    nodeCommand(process.env, process.stdout),
   ]) {
     program.addCommand(command);
   }
@@ -41,6 +43,7 @@ First steps:
   ./plenum dev                                               a server on this machine, with a meeting page
   ./plenum token create --room demo --identity ana           a token for your own app
   ./plenum room list                                         who is where
+  ./plenum node list                                         the nodes of a cluster, and what they do
   ./plenum help dev                                          more about one command
 
 Exit status: 0 = done, 1 = it failed, 2 = wrong use or configuration.
@@ -145,20 +148,25 @@ async function startRole(role: Role, options: RoleOptions): Promise<RunningRole>
   }
 }
 
-/** Runs until a signal: the first one ends in order, a second one or SIGQUIT at once. */
+/** Runs until a signal: SIGTERM ends when nothing runs any more, SIGINT in order, a second one or SIGQUIT at once. */
 async function serve(config: Config, role: Role, announce?: (server: RunningRole) => void): Promise<void> {
   const log = createLog(config.logging);
   const server = await startRole(role, { config, log });
   announce?.(server);
-  const signal = await firstSignal();
-  log.info({ signal }, 'stopping');
-  const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
+  const signals = firstSignal();
+  const signal = await Promise.race([signals, ...(server.finished === undefined ? [] : [server.finished])]);
   for (const again of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
     process.on(again, () => process.exit(exitFailed));
   }
   if (signal === 'SIGQUIT') {
     process.exit(exitFailed);
   }
+  if (signal === 'SIGTERM' && server.drain !== undefined) {
+    log.info({ signal }, 'takes no new work, and ends when nothing runs here any more');
+    await server.drain();
+  }
+  log.info({ signal }, 'stopping');
+  const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
   await server.close();
   clearTimeout(abort);
   log.info('stopped');

@@ -5,12 +5,28 @@ import { type ListRoomsRequest, ListRoomsResponse, Room } from '@livekit/protoco
 import type { RoomDirectory } from '../cluster/directory.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { CommandResult, RoomMethod } from '../protocol/session-messages.ts';
-import { roomNotFound, unimplemented } from './errors.ts';
+import { hostUnreachable, roomNotFound, unimplemented } from './errors.ts';
+import { PlenumError } from '../lib/errors.ts';
 import type { RoomClient } from './room-client.ts';
 import { commandTimeoutMs, type Carrier, type HostCarrier } from './room-methods.ts';
 import { abortable } from './abortable.ts';
 
 const maxAttempts = 5;
+
+/** What may be done twice with the same result. */
+const repeatable: ReadonlySet<RoomMethod> = new Set([
+  'CreateRoom',
+  'ListParticipants',
+  'GetParticipant',
+  'MutePublishedTrack',
+  'UpdateParticipant',
+  'UpdateSubscriptions',
+  'UpdateRoomMetadata',
+]);
+
+function isHostLost(error: unknown): boolean {
+  return error instanceof PlenumError && error.reason === hostUnreachable().reason;
+}
 
 export type RoomServiceOptions = { directory: RoomDirectory; client: RoomClient };
 
@@ -48,7 +64,7 @@ export class RoomService {
     request: Message,
     signal: AbortSignal,
   ): Promise<CommandResult> {
-    return this.#untilHere(carrier.roomName, async () => {
+    return this.#untilHere(carrier, async () => {
       const place = this.#directory.place(carrier.roomName);
       const location = await abortable(place, { signal, timeoutMs: commandTimeoutMs });
       return this.#run(location.nodeId, { ...carrier, timeoutMs: commandTimeoutMs }, { request, signal });
@@ -56,14 +72,25 @@ export class RoomService {
   }
 
   async #runOnHost(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
-    return this.#untilHere(carrier.roomName, () => this.#runOnce(carrier, request, signal));
+    return this.#untilHere(carrier, () => this.#runOnce(carrier, request, signal));
   }
 
-  /** A node that does not host the room has done nothing: the directory is asked anew, a few times. */
-  async #untilHere(roomName: string, run: () => Promise<CommandResult>): Promise<CommandResult> {
+  /**
+   * A node that does not host the room has done nothing, and what a node that is lost did may be done again, if it is
+   * repeatable: the directory is asked anew, a few times.
+   */
+  async #untilHere(
+    { method, roomName }: { method: RoomMethod; roomName: string },
+    run: () => Promise<CommandResult>,
+  ): Promise<CommandResult> {
     for (let attempt = 1; ; attempt += 1) {
-      const result = await run();
-      if (result.ok || result.meta?.reason !== 'not-here' || attempt === maxAttempts) {
+      const result = await run().catch((error: unknown) => {
+        if (attempt === maxAttempts || !repeatable.has(method) || !isHostLost(error)) {
+          throw error;
+        }
+        return 'again' as const;
+      });
+      if (result !== 'again' && (result.ok || result.meta?.reason !== 'not-here' || attempt === maxAttempts)) {
         return result;
       }
       this.#directory.forget(roomName);

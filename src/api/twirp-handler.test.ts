@@ -439,7 +439,7 @@ describe('Twirp API', () => {
       await assert.rejects(rooms.getParticipant('demo', 'ana'), { status: 503, code: 'unavailable' });
       server.node.intercept = undefined;
       assert.equal((await rooms.getParticipant('demo', 'ana')).identity, 'ana');
-      assert.equal(server.node.links.length, 2);
+      assert.equal(server.node.links.length, 6, 'what may be repeated is, a few times');
     });
 
     it('a cluster without room says so', async () => {

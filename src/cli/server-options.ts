@@ -55,7 +55,7 @@ export function parseUrl(text: string): string {
   return text;
 }
 
-function toCliError(error: unknown, url: string): unknown {
+export function toCliError(error: unknown, url: string): unknown {
   if (error instanceof PlenumError || !(error instanceof Error)) {
     return error;
   }

@@ -13,10 +13,11 @@ import type { ClusterNodes } from './cluster-nodes.ts';
 import { roomHostLost } from './directory-errors.ts';
 import type { HostConnector, RoomDirectory, RoomLocation } from './directory.ts';
 import { HostReach } from './host-reach.ts';
+import { HostRelations } from './host-relations.ts';
 import type { Link } from './link.ts';
 import type { RelayNetwork } from './relay-network.ts';
 import { protocolRange } from './relay-hello.ts';
-import { MasterOpinions } from './master-opinions.ts';
+import { MasterOpinions, type MovedRoom } from './master-opinions.ts';
 import { decodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
 import { RoomSuccession, type OwnerSeen } from './room-succession.ts';
 import type { ClusterStore, Unsubscribe } from './store.ts';
@@ -43,7 +44,10 @@ const lookAgainMs = 50;
 export class ClusterDirectory implements RoomDirectory, HostConnector {
   readonly #options: ClusterDirectoryOptions;
   readonly #succession: RoomSuccession;
-  readonly #opinions: MasterOpinions;
+  /** Whether this master, or another one, reaches a node. */
+  readonly reach: HostReach;
+  readonly opinions: MasterOpinions;
+  readonly #relations: HostRelations;
   readonly #locations = new Map<string, NodeId>();
   readonly #searches = new Map<string, Promise<NodeId | undefined>>();
   #placements: Placement[] = [];
@@ -52,15 +56,19 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   constructor(options: ClusterDirectoryOptions) {
     this.#options = options;
     const { nodeId, store, nodes, relay, log } = options;
-    const reach = new HostReach(relay, nodes);
-    this.#opinions = new MasterOpinions({ nodeId, nodes, relay, reach });
+    this.reach = new HostReach(relay, nodes);
+    const { leaseMs } = store.timings;
+    this.#relations = new HostRelations({ leaseMs, affirmMs: leaseMs });
+    const relations = this.#relations;
+    this.opinions = new MasterOpinions({ nodeId, nodes, relay, relations, moved: (room) => this.#moved(room) });
     const placement = (): Omit<HostRequest, 'key'> => this.#placement();
     this.#succession = new RoomSuccession({
       nodeId,
       store,
       nodes,
-      reach,
-      opinions: this.#opinions,
+      reach: this.reach,
+      relations,
+      opinions: this.opinions,
       placement,
       log,
     });
@@ -68,7 +76,8 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
 
   /** Listens to what other nodes tell about rooms. */
   async start(): Promise<void> {
-    this.#opinions.serve();
+    this.opinions.serve();
+    this.#relations.serve(this.#options.relay);
     this.#unsubscribe = await this.#options.store.bus.subscribe(roomNoticeTopic, (message) => {
       for (const roomName of decodeRoomNotice(message)) {
         this.#locations.delete(roomName);
@@ -78,7 +87,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
 
   close(): void {
     this.#unsubscribe?.();
-    this.#opinions.close();
+    this.opinions.close();
   }
 
   get size(): number {
@@ -102,6 +111,11 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     return this.#options.store.rooms.list(names);
   }
 
+  #moved({ roomName, from, to, epoch }: MovedRoom): void {
+    this.#relations.taken(from, roomName, epoch);
+    this.#remember(roomName, to);
+  }
+
   /** Sees to it that a room whose host is dead gets one, and that the host learns of it. */
   async recover(roomName: string): Promise<void> {
     const owner = await this.#options.store.rooms.find(roomName);
@@ -111,6 +125,11 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       this.#remember(roomName, host.nodeId);
       this.#options.recovered(roomName, host.nodeId);
     }
+  }
+
+  /** Nothing is kept of nodes that the cluster does not know any more. */
+  forgetGoneNodes(): void {
+    this.#relations.keepOnly((nodeId) => this.#options.nodes.peer(nodeId) !== undefined);
   }
 
   forget(roomName: string): void {

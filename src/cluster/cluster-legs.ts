@@ -2,7 +2,8 @@
 import type { LegLink, LegPlacer, LegPlaceRequest } from '../host/leg-links.ts';
 import type { LegPeerConnector, LegPeerLink } from '../leg/peer-client.ts';
 import { legEstimate, pendingPlacements, type NodeLimits, type Placement } from '../placement/load.ts';
-import { selectLegHome } from '../placement/select-node.ts';
+import { noNodeFits } from '../placement/errors.ts';
+import { selectLegHome, type LegSelection, type Rejection, type RejectReason } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { ClusterNodes } from './cluster-nodes.ts';
 import { legPeerChannel } from './leg-peer-channel.ts';
@@ -18,9 +19,15 @@ export type ClusterLegsOptions = {
   limits: NodeLimits;
   region: string;
   zone: string;
-  /** 0 = no limit. */
+  /** Participants of one room that a node takes while others have room to spare; 0 = any number. */
   maxLegsPerNode: number;
+  /** Participants of one room that a media worker takes while others have room to spare. */
+  maxViewersPerWorker: number;
 };
+
+type LegPlace = { kind: 'selected'; nodeId: NodeId } | { kind: 'none'; rejections: Rejection[] };
+
+const limitReasons: ReadonlySet<RejectReason> = new Set(['at-limit', 'workers-at-limit']);
 
 export class ClusterLegs implements LegPlacer {
   readonly #options: ClusterLegsOptions;
@@ -30,12 +37,53 @@ export class ClusterLegs implements LegPlacer {
     this.#options = options;
   }
 
-  choose({ roomName, identity, room }: LegPlaceRequest): NodeId | undefined {
-    const { nodeId: ownNodeId, nodes, limits, region, zone, maxLegsPerNode } = this.#options;
-    const full = [...room].filter(([, legs]) => maxLegsPerNode > 0 && legs >= maxLegsPerNode).map(([nodeId]) => nodeId);
+  choose(request: LegPlaceRequest): NodeId | undefined {
+    const place = this.#place(request);
+    if (place.kind === 'none') {
+      return undefined;
+    }
+    const placedAtMs = performance.now();
+    this.#placements = pendingPlacements(this.#placements, placedAtMs);
+    this.#placements.push({ nodeId: place.nodeId, estimate: legEstimate, placedAtMs });
+    return place.nodeId;
+  }
+
+  complaint(request: LegPlaceRequest): string | undefined {
+    const place = this.#place(request);
+    return place.kind === 'none' ? noNodeFits('participant', place.rejections).message : undefined;
+  }
+
+  /**
+   * Nodes that have their share of the room, and then workers that send one track to many, are left alone as long as there
+   * are others. When nodes were lost, those that are left take more than their share: nobody stays outside for that.
+   */
+  #place(request: LegPlaceRequest): LegPlace {
+    const { maxLegsPerNode, maxViewersPerWorker, nodes } = this.#options;
+    const workers = new Map(nodes.mediaNodes().map(({ nodeId, load }) => [nodeId, load.workers.length]));
+    const full = nodesWith(request.room, () => (maxLegsPerNode === 0 ? Infinity : maxLegsPerNode));
+    const crowded = nodesWith(request.room, (nodeId) => Math.max(1, workers.get(nodeId) ?? 1) * maxViewersPerWorker);
+    const spared = [[...full, ...crowded], full].filter((nodeIds) => nodeIds.length > 0);
+    let selection = this.#select(request, spared.shift() ?? []);
+    for (const nodeIds of [...spared, []]) {
+      if (selection.kind !== 'selected') {
+        selection = this.#select(request, nodeIds);
+      }
+    }
+    if (selection.kind === 'selected') {
+      return { kind: 'selected', nodeId: selection.home.nodeId };
+    }
+    const { rejections } = selection;
+    // Whatever the list of nodes says of this one while the store is away or the node is to end: it is there.
+    const { nodeId } = this.#options;
+    const isAtLimit = rejections.some((rejection) => rejection.nodeId === nodeId && limitReasons.has(rejection.reason));
+    return isAtLimit ? { kind: 'none', rejections } : { kind: 'selected', nodeId };
+  }
+
+  #select({ roomName, identity, room }: LegPlaceRequest, exclude: readonly NodeId[]): LegSelection {
+    const { nodeId: ownNodeId, nodes, limits, region, zone } = this.#options;
     // A room begins where its host is: what one node can carry needs no pipes between nodes.
-    const room_ = room.size === 0 ? [ownNodeId] : [...room.keys()];
-    const selection = selectLegHome({
+    const used = room.size === 0 ? [ownNodeId] : [...room.keys()];
+    return selectLegHome({
       nodes: nodes.mediaNodes(),
       placements: this.#placements,
       limits,
@@ -43,16 +91,14 @@ export class ClusterLegs implements LegPlacer {
       protocol: protocolRange,
       region,
       zone,
-      exclude: new Set([...nodes.suspects(), ...full]),
-      room: room_.map((nodeId) => ({ nodeId, workerIndex: -1, fanout: 0 })),
+      exclude: new Set([...nodes.suspects(), ...exclude]),
+      room: used.map((nodeId) => ({ nodeId, workerIndex: -1, fanout: 0 })),
       maxFanout: 0,
     });
-    // When nobody has room to spare, the room's own node makes do: people who were let in are not sent away.
-    const chosen = selection.kind === 'selected' ? selection.home.nodeId : ownNodeId;
-    const placedAtMs = performance.now();
-    this.#placements = pendingPlacements(this.#placements, placedAtMs);
-    this.#placements.push({ nodeId: chosen, estimate: legEstimate, placedAtMs });
-    return chosen;
+  }
+
+  isTrusted(nodeId: NodeId): boolean {
+    return this.#options.nodes.isTrusted(nodeId);
   }
 
   connect(nodeId: NodeId): LegLink {
@@ -65,6 +111,11 @@ export class ClusterLegs implements LegPlacer {
       if (reason === 'lost') nodes.suspect(nodeId);
     });
   }
+}
+
+/** Where the room has as many participants as the bound allows. */
+function nodesWith(room: ReadonlyMap<NodeId, number>, bound: (nodeId: NodeId) => number): NodeId[] {
+  return [...room].filter(([nodeId, legs]) => legs >= bound(nodeId)).map(([nodeId]) => nodeId);
 }
 
 /** Reaches the leg nodes of others for pipes and data. */

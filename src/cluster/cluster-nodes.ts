@@ -3,10 +3,13 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeView } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RelayPeer } from './relay-network.ts';
-import type { NodeEntry, NodeRegistry, StoreHealth, StoreTimings, Unsubscribe } from './store.ts';
+import type { NodeEntry, NodeRegistry, NodeStates, StoreHealth, StoreTimings, Unsubscribe } from './store.ts';
+import type { NodeStateRecord } from './store-records.ts';
 
 export type ClusterNodesOptions = {
   registry: NodeRegistry;
+  /** What is wanted of the nodes. A record counts before what the node says about itself, which may not know it yet. */
+  states: NodeStates;
   health: StoreHealth;
   timings: StoreTimings;
   log: Logger;
@@ -17,11 +20,13 @@ type Known = { entry: NodeEntry; seenAtMs: number };
 export class ClusterNodes {
   readonly #options: ClusterNodesOptions;
   #known = new Map<NodeId, Known>();
+  #lifecycles = new Map<NodeId, NodeStateRecord>();
   /** Nodes that could not be reached, and when that was noticed. */
   readonly #suspects = new Map<NodeId, number>();
   readonly #subscriptions: Unsubscribe[] = [];
   #timer: NodeJS.Timeout | undefined;
   #listing: Promise<void> | undefined;
+  #isListedAgain = false;
   #closed = false;
 
   constructor(options: ClusterNodesOptions) {
@@ -30,11 +35,12 @@ export class ClusterNodes {
 
   /** Resolves after the first look, whether or not the store answered it. */
   async start(): Promise<void> {
-    const { registry, health, timings } = this.#options;
+    const { registry, states, health, timings } = this.#options;
     const look = (): void => void this.refresh();
     this.#timer = setInterval(look, timings.heartbeatMs);
     this.#subscriptions.push(
       registry.onChange(look),
+      states.onChange(look),
       health.onChange((change) => {
         if (change === 'back') look();
       }),
@@ -52,17 +58,35 @@ export class ClusterNodes {
 
   /** Looks now. While the store does not answer, what was known stays. */
   refresh(): Promise<void> {
-    this.#listing ??= this.#list().finally(() => {
+    if (this.#listing !== undefined) {
+      // What is being answered may be from before the change that the caller has heard of.
+      this.#isListedAgain = true;
+      return this.#listing;
+    }
+    this.#listing = this.#listUntilSettled().finally(() => {
       this.#listing = undefined;
     });
     return this.#listing;
+  }
+
+  /** Whoever asks for a look meanwhile gets one more, and all wait for it. */
+  async #listUntilSettled(): Promise<void> {
+    do {
+      this.#isListedAgain = false;
+      await this.#list();
+    } while (this.#isListedAgain && !this.#closed);
   }
 
   /** Nodes that carry media. */
   mediaNodes(): NodeView[] {
     return [...this.#known.values()]
       .filter(({ entry }) => entry.record.roles.includes('media'))
-      .map(({ entry, seenAtMs }) => toView(entry, seenAtMs));
+      .map(({ entry, seenAtMs }) => this.#toView(entry, seenAtMs));
+  }
+
+  /** The lifecycle records of media nodes, also of those that are gone. */
+  lifecycles(): NodeStateRecord[] {
+    return [...this.#lifecycles.values()];
   }
 
   masters(): { nodeId: NodeId; isLive: boolean }[] {
@@ -103,8 +127,10 @@ export class ClusterNodes {
 
   async #list(): Promise<void> {
     try {
-      const entries = await this.#options.registry.list();
+      const { registry, states } = this.#options;
+      const [entries, lifecycles] = await Promise.all([registry.list(), states.list()]);
       if (!this.#closed) {
+        this.#lifecycles = new Map(lifecycles.map((record) => [record.nodeId, record]));
         const seenAtMs = performance.now();
         this.#known = new Map(entries.map((entry) => [entry.record.nodeId, { entry, seenAtMs }]));
       }
@@ -112,19 +138,19 @@ export class ClusterNodes {
       this.#options.log.debug({ err: error }, 'the nodes of the cluster could not be listed');
     }
   }
-}
 
-function toView({ record, isLive, beatAgeMs }: NodeEntry, seenAtMs: number): NodeView {
-  const { nodeId, state, protocol, region, zone, load } = record;
-  const { min, max } = protocol;
-  return {
-    nodeId,
-    isLive,
-    state,
-    protocol: { min, max },
-    region,
-    zone,
-    load: { ...load, workers: load.workers ?? [] },
-    reportedAtMs: seenAtMs - beatAgeMs,
-  };
+  #toView({ record, isLive, beatAgeMs }: NodeEntry, seenAtMs: number): NodeView {
+    const { nodeId, protocol, region, zone, load } = record;
+    const { min, max } = protocol;
+    return {
+      nodeId,
+      isLive,
+      state: this.#lifecycles.get(nodeId)?.state ?? record.state,
+      protocol: { min, max },
+      region,
+      zone,
+      load: { ...load, workers: load.workers ?? [] },
+      reportedAtMs: seenAtMs - beatAgeMs,
+    };
+  }
 }

@@ -4,6 +4,7 @@ import { defaultNodeLimits, type NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
+import { HostAffirmation } from './host-affirmation.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
 import { MemoryRelayHub, type MemoryRelay } from './relay-memory.ts';
 import type { NodeRecord } from './store-records.ts';
@@ -19,11 +20,14 @@ export class MemoryCluster {
   readonly server = new MemoryStoreServer({ timings: testTimings });
   readonly hub = new MemoryRelayHub({ log, transfer: structuredClone, lostAfterMs: 100 });
   readonly recovered: string[] = [];
+  /** Rooms that masters have told nodes to be others'. */
+  readonly superseded: string[] = [];
   readonly #beats = new Map<NodeId, NodeJS.Timeout>();
+  readonly #affirming = new Map<NodeId, () => void>();
   readonly #closing: (() => void)[] = [];
 
   /** A node that states itself until it is killed. */
-  async join(suffix: string, role: 'master' | 'media', load: Partial<NodeLoad> = {}): Promise<TestMember> {
+  async join(suffix: string, role: 'master' | 'media' | 'other', load: Partial<NodeLoad> = {}): Promise<TestMember> {
     const nodeId = toNodeId(suffix);
     const store = this.server.connect();
     const relay = this.hub.join({ nodeId, role, software: 'test', features: [] });
@@ -31,13 +35,46 @@ export class MemoryCluster {
     await store.nodes.beat(record);
     const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
     this.#beats.set(nodeId, beat);
-    const nodes = new ClusterNodes({ registry: store.nodes, health: store.health, timings: testTimings, log });
+    const nodes = new ClusterNodes({
+      registry: store.nodes,
+      states: store.nodeStates,
+      health: store.health,
+      timings: testTimings,
+      log,
+    });
     this.#closing.push(() => {
       nodes.close();
       clearInterval(beat);
     });
     await nodes.start();
+    if (role === 'media') {
+      this.#affirm({ nodeId, store, relay, nodes });
+    }
     return { nodeId, store, relay, nodes };
+  }
+
+  /** As long as a media node can be reached, masters hear that it goes on. */
+  #affirm({ nodeId, store, relay, nodes }: TestMember): void {
+    const affirmation = new HostAffirmation({
+      nodes,
+      relay,
+      intervalMs: testTimings.heartbeatMs,
+      affirmed: () => undefined,
+      superseded: (roomName, epoch) => this.superseded.push(`${roomName} ${nodeId} ${epoch}`),
+    });
+    const renew = async (): Promise<void> => {
+      const sentAtMs = performance.now();
+      await store.rooms.renew(nodeId, []);
+      affirmation.renewed(sentAtMs);
+    };
+    const timer = setInterval(() => void renew().catch(() => undefined), testTimings.heartbeatMs);
+    const stop = (): void => {
+      clearInterval(timer);
+      affirmation.close();
+    };
+    this.#closing.push(stop);
+    this.#affirming.set(nodeId, stop);
+    affirmation.start();
   }
 
   async directory({ nodeId, store, relay, nodes }: TestMember): Promise<ClusterDirectory> {
@@ -57,15 +94,23 @@ export class MemoryCluster {
     return directory;
   }
 
-  leases({ nodeId, store }: TestMember, successor?: NodeId): RoomLeases {
-    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, log });
+  leases({ nodeId, store }: TestMember, successor?: NodeId, admitsRooms = () => true): RoomLeases {
+    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => successor, admitsRooms, log });
     this.#closing.push(() => leases.close());
     return leases;
+  }
+
+  /** It is heard again. */
+  beatAgain({ nodeId, store }: TestMember): void {
+    const record = nodeRecord(nodeId, 'media', {});
+    const beat = setInterval(() => void store.nodes.beat(record).catch(() => undefined), testTimings.heartbeatMs);
+    this.#closing.push(() => clearInterval(beat));
   }
 
   /** It says nothing any more, to nobody. */
   kill(nodeId: NodeId): void {
     clearInterval(this.#beats.get(nodeId));
+    this.#affirming.get(nodeId)?.();
     this.hub.kill(nodeId);
   }
 
@@ -103,7 +148,7 @@ function nodeRecord(nodeId: NodeId, role: string, load: Partial<NodeLoad>): Node
       participants: 0,
       eventLoopLagMs: 0,
       ...load,
-      workers: [],
+      workers: [...(load.workers ?? [])],
     },
     uptimeMs: 1,
   };

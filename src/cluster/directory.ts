@@ -37,11 +37,24 @@ export type RoomGrant =
 export interface RoomOwnership extends RoomRegistrar {
   /** @param mayCreate whether the room may be new. Rejects with code `unavailable` when the store does not answer. */
   acquire(roomName: string, mayCreate: boolean): Promise<RoomGrant>;
-  /** Whether the store has confirmed lately that this node hosts its rooms. */
-  isConfirmed(): boolean;
+  /** The epoch under which this node hosts the room. */
+  epochOf(roomName: string): number | undefined;
+  /** Whether this node may do or say anything for the room now: to be asked before every act. */
+  mayAct(roomName: string): boolean;
+  /** Called when rooms that were silent may act again. */
+  onVoice(listener: () => void): void;
   save(roomName: string, parts: readonly RoomPart[]): void;
-  /** Gives the room to another node, with all that was saved. @returns whether it is given away */
-  handOver(roomName: string): Promise<boolean>;
+  /** Resolves when what was saved is in the store, and after a second at the latest. */
+  saved(roomName: string): Promise<void>;
+  /**
+   * Gives the room to another node, with all that was saved; the room is silent from now on.
+   *
+   * @param successor chosen here when it is not stated
+   * @returns who has it; undefined when it stays, which a lost answer may turn out to be wrong about: `onLost` tells then
+   */
+  handOver(roomName: string, successor?: NodeId): Promise<NodeId | undefined>;
+  /** Somebody knows of a later host of the room. */
+  superseded(roomName: string, epoch: number): void;
   /** Called with rooms that other nodes host now, or that were ended: this node has no say in them any more. */
   onLost(lost: (roomName: string) => void): void;
 }

@@ -1,85 +1,80 @@
 /** What room hosts may say to the legs of this node: of each room only the host with the highest epoch is heard. */
-import type { Link, LinkCloseReason } from './link.ts';
+import type { Link } from './link.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { LegId } from '../protocol/ids.ts';
 import { EpochGuard } from './relay-epoch.ts';
 
 type LegHostLink = Link<LegToHost, HostToLeg>;
-type OpenLeg = { roomName: string; epoch: number; deliver: (message: HostToLeg) => void };
 
 export class GuardedLegs {
   readonly #guard = new EpochGuard();
-  readonly #legs = new Map<LegId, OpenLeg>();
+  readonly #rooms = new Map<LegId, string>();
+  /** As long as a room has legs here, what was heard of its hosts is remembered. */
+  readonly #legs = new Map<string, Set<LegId>>();
+
+  /** Records that are known here, for leak tests. */
+  get size(): number {
+    return this.#guard.size;
+  }
 
   /** The link as the legs are to see it. */
   wrap(link: LegHostLink): LegHostLink {
-    let deliver: (message: HostToLeg) => void = () => undefined;
     return {
       send: (message) => link.send(message),
       close: () => link.close(),
-      onMessage: (receive) => {
-        deliver = receive;
-        link.onMessage((message, epoch) => this.#receive(message, epoch, deliver));
-      },
-      onClose: (closed) =>
-        link.onClose((reason: LinkCloseReason) => {
-          for (const [sid, leg] of this.#legs) {
-            if (leg.deliver === deliver) {
-              this.#forget(sid, leg);
-            }
-          }
-          closed(reason);
-        }),
+      onMessage: (receive) => link.onMessage((message, epoch) => this.#receive(link, message, epoch, receive)),
+      onClose: (closed) => link.onClose(closed),
     };
   }
 
-  #receive(message: HostToLeg, epoch: number | undefined, deliver: (message: HostToLeg) => void): void {
-    const roomName = this.#roomOf(message);
-    if (roomName !== undefined && epoch !== undefined) {
-      const before = this.#guard.current(roomName);
-      if (!this.#guard.admit(roomName, epoch)) {
-        return;
-      }
-      if (before !== undefined && epoch > before) {
-        this.#closeLegsBelow(roomName, epoch);
-      }
-      if (message.kind === 'open') {
-        this.#legs.set(message.leg, { roomName, epoch, deliver });
-      }
-    }
-    deliver(message);
-    const leg = message.kind === 'close' ? this.#legs.get(message.leg) : undefined;
-    if (message.kind === 'close' && leg !== undefined) {
-      this.#forget(message.leg, leg);
+  /** The leg is closed, whoever wanted it. */
+  legEnded(leg: LegId): void {
+    const roomName = this.#rooms.get(leg);
+    if (roomName !== undefined) {
+      this.#rooms.delete(leg);
+      this.#legs.get(roomName)?.delete(leg);
+      this.#forgetIfEmpty(roomName);
     }
   }
 
-  /** Their host was replaced and cannot close them any more. */
-  #closeLegsBelow(roomName: string, epoch: number): void {
-    for (const [sid, leg] of this.#legs) {
-      if (leg.roomName === roomName && leg.epoch < epoch) {
-        this.#legs.delete(sid);
-        leg.deliver({ kind: 'close', leg: sid, reason: 'host-lost' });
-      }
+  #receive(
+    link: LegHostLink,
+    message: HostToLeg,
+    epoch: number | undefined,
+    deliver: (message: HostToLeg, epoch?: number) => void,
+  ): void {
+    const roomName = this.#roomOf(message);
+    if (roomName === undefined || epoch === undefined) {
+      deliver(message, epoch);
+      return;
+    }
+    if (!this.#guard.admit(roomName, epoch)) {
+      // Whoever was away for long learns so what the others know.
+      link.send({ kind: 'superseded', roomName, epoch: this.#guard.current(roomName) ?? epoch });
+      return;
+    }
+    if (message.kind === 'open') {
+      this.#rooms.set(message.leg, roomName);
+      this.#legs.set(roomName, (this.#legs.get(roomName) ?? new Set()).add(message.leg));
+    }
+    deliver(message, epoch);
+    if (message.kind === 'close') {
+      this.legEnded(message.leg);
+    } else {
+      this.#forgetIfEmpty(roomName);
     }
   }
 
   #roomOf(message: HostToLeg): string | undefined {
-    switch (message.kind) {
-      case 'open':
-        return message.identity.roomName;
-      case 'serverPacket':
-      case 'interceptRpc':
-      case 'roomNodes':
-        return message.roomName;
-      default:
-        return this.#legs.get(message.leg)?.roomName;
+    if ('roomName' in message) {
+      return message.roomName;
     }
+    return message.kind === 'open' ? message.identity.roomName : this.#rooms.get(message.leg);
   }
 
-  #forget(sid: LegId, { roomName }: OpenLeg): void {
-    this.#legs.delete(sid);
-    if (![...this.#legs.values()].some((leg) => leg.roomName === roomName)) {
+  #forgetIfEmpty(roomName: string): void {
+    if ((this.#legs.get(roomName)?.size ?? 0) === 0) {
+      this.#legs.delete(roomName);
       this.#guard.forget(roomName);
     }
   }

@@ -5,18 +5,23 @@ import type { NodeId } from '../protocol/ids.ts';
 import type { ClusterNodes } from './cluster-nodes.ts';
 import type { RelayNetwork, RelayPeer } from './relay-network.ts';
 
-/** `gone`: its machine says that no such process listens any more. `silent`: no answer, which says little. */
+/**
+ * `gone`: its machine says that no such process listens any more, or another node listens there by now. `silent`: no
+ * answer, which says little.
+ */
 export type Reach = 'answers' | 'gone' | 'silent';
+
+type KnownNodes = Pick<ClusterNodes, 'peer' | 'trust' | 'suspect'>;
 
 const reachTimeoutMs = 300;
 const secondLookMs = 20;
 
 export class HostReach {
   readonly #relay: RelayNetwork;
-  readonly #nodes: ClusterNodes;
+  readonly #nodes: KnownNodes;
   readonly #asking = new Map<NodeId, Promise<Reach>>();
 
-  constructor(relay: RelayNetwork, nodes: ClusterNodes) {
+  constructor(relay: RelayNetwork, nodes: KnownNodes) {
     this.#relay = relay;
     this.#nodes = nodes;
   }
@@ -51,16 +56,19 @@ export class HostReach {
       return 'answers';
     } catch (error) {
       this.#nodes.suspect(peer.nodeId);
-      return isRefusal(error) ? 'gone' : 'silent';
+      return saysItEnded(error) ? 'gone' : 'silent';
     }
   }
 }
 
 /** A node listens from its start to its end, so a machine that refuses the connection says that the process ended. */
-function isRefusal(error: unknown): boolean {
+function saysItEnded(error: unknown): boolean {
   if (!(error instanceof PlenumError)) {
     return false;
   }
-  const { cause } = error;
+  const { cause, reason } = error;
+  if (reason === 'relay-other-node') {
+    return true;
+  }
   return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
 }

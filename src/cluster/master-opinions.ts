@@ -1,20 +1,26 @@
-/** Masters ask each other whether they reach a media node, before its rooms are given to others. */
+/** Masters ask each other whether they reach a media node before its rooms are given to others, and tell when they were. */
 import type { MasterOpinion } from '../placement/takeover.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { ClusterNodes } from './cluster-nodes.ts';
-import type { HostReach } from './host-reach.ts';
+import type { HostRelations } from './host-relations.ts';
 import type { ChannelType, RelayLink, RelayNetwork } from './relay-network.ts';
 import { flag, number, shape, text } from './wire-shape.ts';
 import { MessageTable } from './wire-table.ts';
 
-type OpinionRequest = { kind: 'reaches'; requestId: number; nodeId: NodeId };
+/** A room was taken from a node, or given away by it. */
+export type MovedRoom = { roomName: string; from: NodeId; to: NodeId; epoch: number };
+
+type OpinionRequest = { kind: 'reaches'; requestId: number; nodeId: NodeId } | ({ kind: 'moved' } & MovedRoom);
 type OpinionReply = { kind: 'opinion'; requestId: number; reaches: boolean };
 type NoParams = Record<string, never>;
 
 const opinionChannel: ChannelType<NoParams, OpinionRequest, OpinionReply> = {
   name: 'opinion',
   params: shape<NoParams>({}),
-  toServer: new MessageTable<OpinionRequest>({ reaches: { requestId: number, nodeId: text } }),
+  toServer: new MessageTable<OpinionRequest>({
+    reaches: { requestId: number, nodeId: text },
+    moved: { roomName: text, from: text, to: text, epoch: number },
+  }),
   toClient: new MessageTable<OpinionReply>({ opinion: { requestId: number, reaches: flag } }),
 };
 
@@ -22,7 +28,9 @@ export type MasterOpinionsOptions = {
   nodeId: NodeId;
   nodes: ClusterNodes;
   relay: RelayNetwork;
-  reach: HostReach;
+  relations: HostRelations;
+  /** Another master moved a room. */
+  moved: (room: MovedRoom) => void;
 };
 
 type Link = RelayLink<OpinionRequest, OpinionReply>;
@@ -42,14 +50,26 @@ export class MasterOpinions {
 
   /** Answers the others from now on. */
   serve(): void {
-    const { relay, reach } = this.#options;
+    const { relay, relations, moved } = this.#options;
     relay.onChannel(opinionChannel, ({ link }) => {
-      link.onMessage(({ requestId, nodeId }) => {
-        void reach.of(nodeId).then((reached) => {
-          link.send({ kind: 'opinion', requestId, reaches: reached === 'answers' });
-        });
+      link.onMessage((message) => {
+        if (message.kind === 'moved') {
+          moved(message);
+        } else {
+          const { requestId, nodeId } = message;
+          link.send({ kind: 'opinion', requestId, reaches: relations.opinion(nodeId) === 'reaches' });
+        }
       });
     });
+  }
+
+  /** To all other masters: they may not be able to ask the store. */
+  tellMoved(room: MovedRoom): void {
+    for (const master of this.#options.nodes.masters()) {
+      if (master.nodeId !== this.#options.nodeId && master.isLive) {
+        this.#linkTo(master.nodeId)?.send({ kind: 'moved', ...room });
+      }
+    }
   }
 
   /** Of all masters but this one; one that did not answer in time is `not-asked-yet`. Never rejects. */

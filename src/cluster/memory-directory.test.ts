@@ -48,7 +48,7 @@ describe('MemoryDirectory', () => {
   it('places nothing new once it stops admitting', async () => {
     const { directory } = createDirectory();
     await directory.place('old');
-    directory.stopAdmitting();
+    directory.admit(false);
     await directory.place('old');
     await assert.rejects(directory.place('new'), { reason: 'no-capacity', code: 'unavailable' });
   });

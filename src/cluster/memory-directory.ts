@@ -33,9 +33,9 @@ export class MemoryDirectory implements RoomDirectory, RoomRegistrar, HostConnec
     this.#accept = accept;
   }
 
-  /** From now on no new rooms are placed; those that exist stay. */
-  stopAdmitting(): void {
-    this.#isAdmitting = false;
+  /** Whether new rooms are placed from now on; those that exist stay. */
+  admit(isAdmitting: boolean): void {
+    this.#isAdmitting = isAdmitting;
   }
 
   get size(): number {

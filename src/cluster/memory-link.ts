@@ -12,8 +12,8 @@ class End<Out, In> implements Link<Out, In> {
   readonly #maxQueued: number;
   readonly #transfer: <Message>(message: Message) => Message;
   #peer: End<In, Out> | undefined;
-  #queue: In[] = [];
-  #receive: ((message: In) => void) | undefined;
+  #queue: { message: In; epoch: number | undefined }[] = [];
+  #receive: ((message: In, epoch?: number) => void) | undefined;
   #closed: ((reason: LinkCloseReason) => void) | undefined;
   #closeReason: LinkCloseReason | undefined;
   #draining = false;
@@ -27,7 +27,7 @@ class End<Out, In> implements Link<Out, In> {
     this.#peer = peer;
   }
 
-  send(message: Out): void {
+  send(message: Out, epoch?: number): void {
     const peer = this.#peer;
     if (this.#closeReason !== undefined || peer === undefined) {
       return;
@@ -37,11 +37,11 @@ class End<Out, In> implements Link<Out, In> {
       peer.#shut('overflow');
       return;
     }
-    peer.#queue.push(this.#transfer(message));
+    peer.#queue.push({ message: this.#transfer(message), epoch });
     peer.#schedule();
   }
 
-  onMessage(receive: (message: In) => void): void {
+  onMessage(receive: (message: In, epoch?: number) => void): void {
     this.#receive = receive;
     this.#schedule();
   }
@@ -85,9 +85,9 @@ class End<Out, In> implements Link<Out, In> {
     this.#queue = [];
     let delivered = 0;
     try {
-      for (const message of batch) {
+      for (const { message, epoch } of batch) {
         delivered += 1;
-        this.#receive?.(message);
+        this.#receive?.(message, epoch);
       }
     } finally {
       // A receiver that throws loses its own message only; the rest keeps its order.

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import { loadConfig } from '../config/load.ts';
 import { createLog } from '../observe/log.ts';
@@ -45,8 +48,34 @@ describe('redisOptions', () => {
     assert.equal(options.minReplicas, 1);
   });
 
+  it('takes TLS from the scheme or the switch, and secrets and certificates from files', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'plenum-config-'));
+    try {
+      const [secretFile, caFile] = [path.join(folder, 'secret'), path.join(folder, 'ca.pem')];
+      await Promise.all([writeFile(secretFile, 'of the Sentinels\n'), writeFile(caFile, 'an authority')]);
+      const tls = { ca_cert_file: caFile, server_name: 'redis.internal' };
+      const options = optionsOf({ address: 'rediss://host:7001', tls });
+      assert.deepEqual(options?.address, { host: 'host', port: 7001 });
+      assert.equal(options.tls?.ca, 'an authority');
+      assert.equal(options.tls.serverName, 'redis.internal');
+      assert.equal(optionsOf({ address: 'redis://host' })?.tls, undefined);
+      const behind = { sentinel_master_name: 'm', sentinel_addresses: ['a'], sentinel_password_file: secretFile };
+      const sentinel = optionsOf({ ...behind, use_tls: true });
+      assert.equal(sentinel?.sentinel?.password, 'of the Sentinels');
+      assert.ok(sentinel.tls !== undefined);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('names what is wrong', () => {
-    assert.throws(() => optionsOf({ address: 'redis://host' }), /redis\.address/);
+    assert.throws(() => optionsOf({ address: 'http://host' }), /redis\.address/);
+    assert.throws(() => optionsOf({ address: 'rediss://user:secret@host' }), /redis\.address/);
+    assert.throws(() => optionsOf({ address: 'a', use_tls: true, tls: { ca_cert_file: '/none' } }), /ca_cert_file/);
+    assert.throws(
+      () => optionsOf({ address: 'a', use_tls: true, tls: { client_key_file: '/none' } }),
+      /belong together/,
+    );
     assert.throws(() => optionsOf({ sentinel_master_name: 'm' }), /belong together/);
   });
 });

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { badConfig } from '../config/errors.ts';
 import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
 import type { RedisHost } from './redis-sentinel.ts';
+import type { RedisTls } from './redis-tls.ts';
 import type { RedisStoreOptions } from './redis-store.ts';
 import { defaultStoreTimings, type StoreTimings } from './store.ts';
 
@@ -20,6 +22,7 @@ export function redisOptions(
 ): RedisStoreOptions | undefined {
   const { redis, cluster } = config;
   const hasSentinel = redis.sentinel_master_name !== '';
+  const at = parseRedisUrl(redis.address);
   if (hasSentinel !== redis.sentinel_addresses.length > 0) {
     throw badConfig(['`redis.sentinel_master_name` and `redis.sentinel_addresses` belong together']);
   }
@@ -27,11 +30,11 @@ export function redisOptions(
     return undefined;
   }
   return {
-    address: hasSentinel ? { host: '', port: 0 } : parseAddress('redis.address', redis.address, defaultPort.redis),
+    address: hasSentinel ? { host: '', port: 0 } : parseAddress('redis.address', at.address, defaultPort.redis),
     username: redis.username,
-    password: redis.password,
+    password: secretOf('redis.password_file', redis.password, redis.password_file),
     db: redis.db,
-    useTls: redis.use_tls,
+    tls: redis.use_tls || at.isTls ? readTls(redis.tls) : undefined,
     sentinel: hasSentinel
       ? {
           masterName: redis.sentinel_master_name,
@@ -39,7 +42,7 @@ export function redisOptions(
             parseAddress('redis.sentinel_addresses', address, defaultPort.sentinel),
           ),
           username: redis.sentinel_username,
-          password: redis.sentinel_password,
+          password: secretOf('redis.sentinel_password_file', redis.sentinel_password, redis.sentinel_password_file),
         }
       : undefined,
     minReplicas: hasSentinel ? redis.min_replicas : 0,
@@ -48,6 +51,39 @@ export function redisOptions(
     commandTimeoutMs: 1_000,
     ...process,
   };
+}
+
+/** Credentials do not belong into an address, which is logged: the scheme only says whether it is TLS. */
+function parseRedisUrl(address: string): { address: string; isTls: boolean } {
+  const [, scheme, rest] = /^(rediss?):\/\/([^/@]*)\/?$/.exec(address) ?? [];
+  return scheme === undefined ? { address, isTls: false } : { address: rest ?? '', isTls: scheme === 'rediss' };
+}
+
+function readTls(tls: Config['redis']['tls']): RedisTls {
+  if ((tls.client_cert_file === '') !== (tls.client_key_file === '')) {
+    throw badConfig(['`redis.tls.client_cert_file` and `redis.tls.client_key_file` belong together']);
+  }
+  return {
+    ca: optionalFile('redis.tls.ca_cert_file', tls.ca_cert_file),
+    cert: optionalFile('redis.tls.client_cert_file', tls.client_cert_file),
+    key: optionalFile('redis.tls.client_key_file', tls.client_key_file),
+    serverName: tls.server_name === '' ? undefined : tls.server_name,
+  };
+}
+
+function secretOf(option: string, given: string, path: string): string {
+  return given === '' ? (optionalFile(option, path)?.trim() ?? '') : given;
+}
+
+function optionalFile(option: string, path: string): string | undefined {
+  if (path === '') {
+    return undefined;
+  }
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw badConfig([`\`${option}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`]);
+  }
 }
 
 /** `host`, `host:port` or `[v6]:port`. */

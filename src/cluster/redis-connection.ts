@@ -10,6 +10,7 @@ import { redisScripts, type RedisScript } from './redis-scripts.ts';
 import { RedisSentinel, type RedisCredentials, type RedisHost, type RedisMaster } from './redis-sentinel.ts';
 import { RedisSession, type RedisReply } from './redis-session.ts';
 import { RedisSubscriptions } from './redis-subscriptions.ts';
+import type { RedisTls } from './redis-tls.ts';
 import type { StoreHealth, StoreTimings, Unsubscribe } from './store.ts';
 import { badRecord, storeAway, storeClosed, storeNotReplicated, storeOverloaded } from './store-errors.ts';
 import { withTimeout } from './store-timeout.ts';
@@ -18,7 +19,8 @@ export type RedisConnectionOptions = RedisCredentials & {
   /** Used without Sentinel. */
   address: RedisHost;
   db: number;
-  useTls: boolean;
+  /** Undefined: in the clear. */
+  tls: RedisTls | undefined;
   sentinel: (RedisCredentials & { masterName: string; addresses: RedisHost[] }) | undefined;
   /** Replicas that must know a grant before it counts. */
   minReplicas: number;
@@ -63,7 +65,7 @@ export class RedisConnection implements StoreHealth {
       options.sentinel &&
       new RedisSentinel({
         ...options.sentinel,
-        useTls: options.useTls,
+        tls: options.tls,
         timeoutMs: options.commandTimeoutMs,
         log: options.log,
       });

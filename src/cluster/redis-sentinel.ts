@@ -6,6 +6,7 @@
 import { createClient } from '@redis/client';
 import { z } from 'zod';
 import type { Logger } from '../observe/log.ts';
+import { tlsSocketOptions, type RedisTls } from './redis-tls.ts';
 import { storeAway } from './store-errors.ts';
 import { withTimeout } from './store-timeout.ts';
 
@@ -18,7 +19,7 @@ export type RedisMaster = RedisHost & { configEpoch: number };
 export type SentinelOptions = RedisCredentials & {
   masterName: string;
   addresses: RedisHost[];
-  useTls: boolean;
+  tls: RedisTls | undefined;
   timeoutMs: number;
   log: Logger;
 };
@@ -146,7 +147,7 @@ function sentinelClient(address: RedisHost, options: SentinelOptions) {
       port: address.port,
       connectTimeout: options.timeoutMs,
       reconnectStrategy: false,
-      ...(options.useTls ? { tls: true as const } : {}),
+      ...tlsSocketOptions(options.tls),
     },
     disableOfflineQueue: true,
     disableClientInfo: true,

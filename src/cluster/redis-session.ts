@@ -6,12 +6,13 @@ import { createClient, RESP_TYPES } from '@redis/client';
 import type { Logger } from '../observe/log.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { RedisCredentials, RedisMaster } from './redis-sentinel.ts';
+import { tlsSocketOptions, type RedisTls } from './redis-tls.ts';
 import { storeAway, storeNotReplicated } from './store-errors.ts';
 import { withTimeout } from './store-timeout.ts';
 
 export type RedisSessionOptions = RedisCredentials & {
   db: number;
-  useTls: boolean;
+  tls: RedisTls | undefined;
   /** Shown in CLIENT LIST. */
   clientName: string;
   minReplicas: number;
@@ -190,7 +191,7 @@ function redisClient(master: RedisMaster, options: RedisSessionOptions) {
       port: master.port,
       connectTimeout: options.commandTimeoutMs,
       reconnectStrategy: false,
-      ...(options.useTls ? { tls: true as const } : {}),
+      ...tlsSocketOptions(options.tls),
     },
     commandsQueueMaxLength: 20_000,
     disableOfflineQueue: true,

@@ -32,7 +32,7 @@ export class RedisTestStores {
       username: '',
       password: '',
       db: 0,
-      useTls: false,
+      tls: undefined,
       sentinel: undefined,
       minReplicas: 0,
       clientName: 'plenum-test',

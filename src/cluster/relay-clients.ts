@@ -4,10 +4,10 @@ import type { NodeId } from '../protocol/ids.ts';
 import type { ConnectionEnd, RelayConnection } from './relay-connection.ts';
 import { relayClosed, unreachable, wrongCluster, wrongSecret } from './relay-errors.ts';
 import type { RelayPeer } from './relay-network.ts';
-import { clientTls, type RelayKey } from './relay-secret.ts';
+import { clientTls, type RelayKeys } from './relay-secret.ts';
 
 export type RelayClientsOptions = {
-  key: RelayKey;
+  keys: RelayKeys;
   connect: (peer: RelayPeer, onEnd: (end: ConnectionEnd) => void) => RelayConnection;
 };
 
@@ -43,8 +43,8 @@ export class RelayClients {
   }
 
   #dial(peer: RelayPeer): RelayConnection {
-    const { key } = this.#options;
-    const socket = connect({ host: peer.host, port: peer.port, ...clientTls(key) });
+    const { keys } = this.#options;
+    const socket = connect({ host: peer.host, port: peer.port, ...clientTls(keys) });
     const connection = this.#options.connect(peer, () => {
       if (this.#connections.get(peer.nodeId) === connection) {
         this.#connections.delete(peer.nodeId);

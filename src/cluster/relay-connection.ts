@@ -4,7 +4,7 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { LinkCloseReason } from './link.ts';
 import { RelayChannel, type ChannelCarrier } from './relay-channel.ts';
-import { badFrame, refused, relayClosed, unreachable } from './relay-errors.ts';
+import { badFrame, otherNode, refused, relayClosed, unreachable } from './relay-errors.ts';
 import {
   beatFrame,
   bodyFrame,
@@ -278,7 +278,8 @@ export class RelayConnection implements ChannelCarrier {
     const verdict = judgeHello(hello, { self, cluster, nodeId: expectedNodeId });
     if (!verdict.ok) {
       this.#goodbye(verdict.reason, verdict.detail);
-      this.fail('failed', refused(where, verdict.detail));
+      const refusal = verdict.reason === 'wrong-node' ? otherNode : refused;
+      this.fail('failed', refusal(where, verdict.detail));
       return;
     }
     if (expectedNodeId === undefined) {
@@ -303,6 +304,8 @@ export class RelayConnection implements ChannelCarrier {
         return this.fail('goodbye', unreachable(where, 'it shuts down'));
       case 'bad-data':
         return this.fail('bad-data', refused(where, detail));
+      case 'wrong-node':
+        return this.fail('reset', otherNode(where, detail));
       default:
         return this.fail('reset', refused(where, detail === '' ? reason : detail));
     }

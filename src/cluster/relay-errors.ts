@@ -28,7 +28,16 @@ export function unreachable(where: string, detail: string, cause?: unknown): Ple
   });
 }
 
-/** The peer was reached, and said that it is not the one we meant or that it cannot work with us. */
+/** Another node listens where the one that we mean did: that one has ended. */
+export function otherNode(where: string, detail: string): PlenumError {
+  return new PlenumError({
+    code: 'unavailable',
+    reason: 'relay-other-node',
+    message: `node ${where} has ended: ${detail}`,
+  });
+}
+
+/** The peer was reached, and said that it cannot work with us. */
 export function refused(where: string, detail: string): PlenumError {
   return new PlenumError({
     code: 'failed_precondition',

@@ -222,6 +222,17 @@ describe('relayOptions', () => {
         relayOptions(clusterOf({}, { PLENUM_CLUSTER_SECRET: 'from the environment' })).secret,
         'from the environment',
       );
+      writeFileSync(file, 'the secret of this year\nthe secret of last year\n\n');
+      const rotating = relayOptions(clusterOf({ secret_file: file }));
+      assert.deepEqual(
+        [rotating.secret, rotating.previousSecrets],
+        ['the secret of this year', ['the secret of last year']],
+      );
+      const previous = clusterOf(
+        { secret: 'the secret of this year' },
+        { PLENUM_CLUSTER_PREVIOUS_SECRETS: 'the secret of last year, the one before it' },
+      );
+      assert.deepEqual(relayOptions(previous).previousSecrets, ['the secret of last year', 'the one before it']);
     } finally {
       rmSync(folder, { recursive: true });
     }

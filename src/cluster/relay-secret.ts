@@ -1,5 +1,5 @@
 /** The TLS that is made of the cluster secret: TLS 1.2 with a pre-shared key, and nothing else. */
-import { hkdfSync } from 'node:crypto';
+import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 
 /**
@@ -13,27 +13,69 @@ const suite: TlsOptions & ConnectionOptions = {
   maxVersion: 'TLSv1.2',
 };
 
-export type RelayKey = { cluster: string; key: Buffer };
+type Key = { id: string; key: Buffer };
 
-/** The key of the relay alone: who learns it cannot work back to the secret. */
-export function relayKey(cluster: string, secret: string): RelayKey {
-  return { cluster, key: Buffer.from(hkdfSync('sha256', secret, 'plenum relay', cluster, 32)) };
+/**
+ * One key per secret, the current one first. While a secret is being replaced, nodes that were started again know the
+ * new and the old one, the others the old one only. A server lists what it takes in its hint, and the client chooses the
+ * first of its own that is among them, so that the newest secret that both know is used.
+ */
+export type RelayKeys = { cluster: string; keys: readonly [Key, ...Key[]] };
+
+/** The keys of the relay alone: who learns one cannot work back to the secret. */
+export function relayKeys(cluster: string, secret: string, previousSecrets: readonly string[] = []): RelayKeys {
+  const derive = (from: string): Key => ({
+    id: Buffer.from(hkdfSync('sha256', from, 'plenum relay id', cluster, 4)).toString('hex'),
+    key: Buffer.from(hkdfSync('sha256', from, 'plenum relay', cluster, 32)),
+  });
+  return { cluster, keys: [derive(secret), ...previousSecrets.map(derive)] };
 }
 
-export function serverTls(key: RelayKey, handshakeTimeoutMs: number): TlsOptions {
+export function serverTls(keys: RelayKeys, handshakeTimeoutMs: number): TlsOptions {
   return {
     ...suite,
-    pskIdentityHint: key.cluster,
-    pskCallback: (_socket, identity) => (identity === key.cluster ? key.key : null),
+    pskIdentityHint: formatIdentity(
+      keys.cluster,
+      keys.keys.map(({ id }) => id),
+    ),
+    pskCallback: (_socket, identity) => keyFor(keys, identity),
     handshakeTimeout: handshakeTimeoutMs,
   };
 }
 
-export function clientTls(key: RelayKey): ConnectionOptions {
+export function clientTls(keys: RelayKeys): ConnectionOptions {
   return {
     ...suite,
-    pskCallback: () => ({ psk: key.key, identity: key.cluster }),
+    pskCallback: (hint) => {
+      const taken = new Set(parseIdentity(hint ?? '').ids);
+      // With no secret in common the handshake fails at both ends, which is what both should log.
+      const { id, key } = keys.keys.find((own) => taken.has(own.id)) ?? keys.keys[0];
+      return { psk: key, identity: formatIdentity(keys.cluster, [id]) };
+    },
     // There is no certificate with a name in it.
     checkServerIdentity: () => undefined,
   };
+}
+
+function keyFor({ cluster, keys }: RelayKeys, identity: string): Buffer | null {
+  const asked = parseIdentity(identity);
+  if (asked.cluster !== nameOf(cluster)) {
+    return null;
+  }
+  // One that fits nothing: the peer is told of a wrong secret, and not of an unknown cluster.
+  return keys.find(({ id }) => asked.ids.includes(id))?.key ?? randomBytes(32);
+}
+
+/** OpenSSL takes 128 bytes, and a cluster's name may be longer. */
+function formatIdentity(cluster: string, ids: readonly string[]): string {
+  return [nameOf(cluster), ...ids].join(' ');
+}
+
+function parseIdentity(text: string): { cluster: string; ids: string[] } {
+  const [cluster = '', ...ids] = text.split(' ');
+  return { cluster, ids };
+}
+
+function nameOf(cluster: string): string {
+  return createHash('sha256').update(cluster).digest('hex').slice(0, 16);
 }

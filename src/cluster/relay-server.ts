@@ -5,10 +5,10 @@ import type { ConnectionEnd, RelayConnection } from './relay-connection.ts';
 import { cannotListen } from './relay-errors.ts';
 import type { LimitedLog } from './relay-log.ts';
 import type { RelaySettings } from './relay-network.ts';
-import { serverTls, type RelayKey } from './relay-secret.ts';
+import { serverTls, type RelayKeys } from './relay-secret.ts';
 
 export type RelayServerOptions = {
-  key: RelayKey;
+  keys: RelayKeys;
   bindAddresses: readonly string[];
   port: number;
   settings: RelaySettings;
@@ -64,8 +64,8 @@ export class RelayServer {
   }
 
   #createServer(): Server {
-    const { key, settings, log } = this.#options;
-    const server = createServer(serverTls(key, settings.connectTimeoutMs), (socket) => this.#accept(socket));
+    const { keys, settings, log } = this.#options;
+    const server = createServer(serverTls(keys, settings.connectTimeoutMs), (socket) => this.#accept(socket));
     server.maxConnections = maxSockets;
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
       const { reason, message } = describeStranger(error.code ?? '');

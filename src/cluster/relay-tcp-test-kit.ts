@@ -6,7 +6,7 @@ import type { LogRecord } from '../../test/kit/log-record.ts';
 import { bodyFrame, FrameReader, type Frame } from './relay-frame.ts';
 import { readGoodbye, type Goodbye } from './relay-hello.ts';
 import type { RelaySettings } from './relay-network.ts';
-import { clientTls, relayKey } from './relay-secret.ts';
+import { clientTls, relayKeys } from './relay-secret.ts';
 import { TcpRelay } from './relay-tcp.ts';
 import { identity } from './relay-test-kit.ts';
 import { encodeMessage } from './wire-codec.ts';
@@ -19,6 +19,7 @@ export type StartRelay = {
   log: LogRecord;
   settings?: Partial<RelaySettings>;
   secret?: string;
+  previousSecrets?: string[];
   cluster?: string;
 };
 
@@ -27,6 +28,7 @@ export function startRelay(options: StartRelay): Promise<TcpRelay> {
     self: identity(options.suffix),
     cluster: options.cluster ?? cluster,
     secret: options.secret ?? secret,
+    previousSecrets: options.previousSecrets ?? [],
     bindAddresses: ['127.0.0.1'],
     port: 0,
     settings: options.settings ?? {},
@@ -100,7 +102,7 @@ export class RawNode {
   readonly #reader = new FrameReader();
 
   static async connect(port: number): Promise<RawNode> {
-    const socket = connectTls({ port, host: '127.0.0.1', ...clientTls(relayKey(cluster, secret)) });
+    const socket = connectTls({ port, host: '127.0.0.1', ...clientTls(relayKeys(cluster, secret)) });
     socket.on('error', () => undefined);
     await once(socket, 'secureConnect');
     return new RawNode(socket);

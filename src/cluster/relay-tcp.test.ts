@@ -58,7 +58,7 @@ describe('TcpRelay', () => {
   const relays: TcpRelay[] = [];
   const start = async (
     suffix: string,
-    options: { settings?: Partial<RelaySettings>; secret?: string; cluster?: string } = {},
+    options: { settings?: Partial<RelaySettings>; secret?: string; previousSecrets?: string[]; cluster?: string } = {},
   ): Promise<TcpRelay> => {
     const relay = await startRelay({ suffix, log, ...options });
     relays.push(relay);
@@ -93,6 +93,23 @@ describe('TcpRelay', () => {
     assert.equal(logged('relay-wrong-secret'), 2);
   });
 
+  it('keeps nodes together while each is started again with a new secret', async () => {
+    const [old, renewed] = ['the secret of last year', 'the secret of this year'];
+    const settled = { secret: old };
+    const started = { secret: renewed, previousSecrets: [old] };
+    const done = { secret: renewed };
+    const both = async (near: object, far: object): Promise<void> => {
+      const [one, two] = [await start('one', near), await start('two', far)];
+      await one.reach(peerOf('two', two), AbortSignal.timeout(5_000));
+      await two.reach(peerOf('one', one), AbortSignal.timeout(5_000));
+    };
+    await both(settled, started);
+    await both(started, started);
+    await both(started, done);
+    log.expectErrors(/relay-wrong-secret/);
+    await assert.rejects(both(settled, done), { reason: 'relay-wrong-secret' });
+  });
+
   it('says that the peer belongs to another cluster', async () => {
     log.expectErrors(/relay-wrong-cluster/);
     const near = await start('near');
@@ -107,7 +124,7 @@ describe('TcpRelay', () => {
     const old = { ...peerOf('far', far), nodeId: nodeId('old') };
     const inbox = new Inbox(near.open(old, notesType, params));
     await assert.rejects(near.reach(old, AbortSignal.timeout(5_000)), {
-      reason: 'relay-refused',
+      reason: 'relay-other-node',
       message: /ND_far, not ND_old/,
     });
     await inbox.closed('lost');

@@ -16,7 +16,7 @@ import {
   type RelayPeerFacts,
   type RelaySettings,
 } from './relay-network.ts';
-import { relayKey } from './relay-secret.ts';
+import { relayKeys } from './relay-secret.ts';
 import { RelayServer } from './relay-server.ts';
 import { RelayServices } from './relay-services.ts';
 
@@ -24,6 +24,8 @@ export type TcpRelayOptions = {
   self: RelayIdentity;
   cluster: string;
   secret: string;
+  /** Taken too, and used towards nodes that know no newer one. */
+  previousSecrets?: readonly string[];
   bindAddresses: readonly string[];
   /** 0 = any free one. */
   port: number;
@@ -61,9 +63,9 @@ export class TcpRelay implements RelayNetwork {
     this.#settings = { ...defaultRelaySettings, ...options.settings };
     this.#log = new LimitedLog(options.log, () => performance.now());
     this.#services = new RelayServices(options.log);
-    const key = relayKey(options.cluster, options.secret);
+    const keys = relayKeys(options.cluster, options.secret, options.previousSecrets);
     this.#server = new RelayServer({
-      key,
+      keys,
       bindAddresses: options.bindAddresses,
       port: options.port,
       settings: this.#settings,
@@ -71,7 +73,7 @@ export class TcpRelay implements RelayNetwork {
       connect: (where, onEnd) => this.#connection({ where, expectedNodeId: undefined }, onEnd),
     });
     this.#clients = new RelayClients({
-      key,
+      keys,
       connect: (peer, onEnd) =>
         this.#connection({ where: `${peer.nodeId} at ${peer.host}:${peer.port}`, expectedNodeId: peer.nodeId }, onEnd),
     });

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { until } from '../../test/kit/until.ts';
+import { createLog } from '../observe/log.ts';
 import { MemoryCluster, type TestMember } from './cluster-test-kit.ts';
+import { RoomLeases } from './room-leases.ts';
+import type { ClusterStore } from './store.ts';
 
+const log = createLog({ level: 'silent', json: true });
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 describe('RoomLeases', () => {
@@ -27,6 +31,16 @@ describe('RoomLeases', () => {
     assert.equal(leases.size, 1);
   });
 
+  it('passes on a room that was meant for it when it takes none, and opens it when nobody else does', async () => {
+    await there.store.rooms.claim('early', here.nodeId);
+    const draining = cluster.leases(here, there.nodeId, () => false);
+    assert.deepEqual(await draining.acquire('early', true), { kind: 'elsewhere' });
+    assert.equal((await there.store.rooms.find('early'))?.nodeId, there.nodeId);
+    const last = cluster.leases(here, undefined, () => false);
+    await there.store.rooms.claim('alone', here.nodeId);
+    assert.equal((await last.acquire('alone', true)).kind, 'owned');
+  });
+
   it('hands on what was saved when it gives a room away, and takes no more writes for it', async () => {
     const leases = cluster.leases(here, there.nodeId);
     const next = cluster.leases(there);
@@ -38,7 +52,7 @@ describe('RoomLeases', () => {
     ]);
     leases.save('lobby', [{ name: 'gone', bytes: undefined }]);
     await until(async () => ((await here.store.rooms.list([])).length === 1 ? '' : 'nothing is published'));
-    assert.equal(await leases.handOver('lobby'), true);
+    assert.equal(await leases.handOver('lobby'), there.nodeId);
     leases.save('lobby', [{ name: 'room', bytes: bytes('too late') }]);
     const grant = await next.acquire('lobby', true);
     assert.ok(grant.kind === 'owned' && grant.parts !== undefined);
@@ -52,7 +66,7 @@ describe('RoomLeases', () => {
     const grant = await leases.acquire('lobby', true);
     await leases.acquire('kept', true);
     await leases.renew();
-    assert.equal(leases.isConfirmed(), true);
+    assert.equal(leases.mayAct('lobby'), true);
     assert.ok(grant.kind === 'owned');
     await there.store.rooms.handOver('lobby', grant.epoch, there.nodeId);
     await leases.renew();
@@ -95,4 +109,90 @@ describe('RoomLeases', () => {
     await until(async () => ((await here.store.rooms.find('lobby'))?.isLive === false ? '' : 'the lease lives'));
     assert.equal((await cluster.leases(here).acquire('lobby', true)).kind, 'owned');
   });
+
+  it('may act as long as the store has renewed its lease, or a master says so', async () => {
+    const { store, nodeId } = here;
+    const state = { affirmedAtMs: -Infinity };
+    const affirmation = { affirmedAtMs: () => state.affirmedAtMs, renewed: () => undefined };
+    const leases = new RoomLeases({
+      store,
+      nodeId,
+      chooseSuccessor: () => undefined,
+      admitsRooms: () => true,
+      affirmation,
+      log,
+    });
+    assert.equal(leases.mayAct('lobby'), false);
+    await leases.acquire('lobby', true);
+    assert.equal(leases.mayAct('lobby'), true);
+    await until(() => (leases.mayAct('lobby') ? 'its lease is over' : ''));
+    state.affirmedAtMs = performance.now();
+    assert.equal(leases.mayAct('lobby'), true);
+    await until(() => (leases.mayAct('lobby') ? 'nobody has affirmed it for long' : ''));
+    await leases.renew();
+    assert.equal(leases.mayAct('lobby'), true);
+    leases.close();
+  });
+
+  it('is silent from giving a room away until a later renewal, whose answer says who has it', async () => {
+    const { nodeId } = here;
+    const fault = { isDone: false };
+    const store = withRooms(here.store, async (rooms, ...call) => {
+      if (fault.isDone) await rooms.handOver(...call);
+      throw new Error('the answer is lost');
+    });
+    const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => there.nodeId, admitsRooms: () => true, log });
+    const lost: string[] = [];
+    leases.onLost((roomName) => lost.push(roomName));
+    await leases.acquire('lobby', true);
+    assert.equal(await leases.handOver('lobby'), undefined);
+    assert.equal(leases.mayAct('lobby'), false);
+    await leases.renew();
+    assert.equal(leases.mayAct('lobby'), true);
+    fault.isDone = true;
+    assert.equal(await leases.handOver('lobby'), undefined);
+    assert.equal(leases.mayAct('lobby'), false);
+    assert.deepEqual(lost, []);
+    await leases.renew();
+    assert.deepEqual(lost, ['lobby']);
+    leases.close();
+  });
+
+  it('asks for a higher epoch when others have seen one that the store has forgotten', async () => {
+    const leases = cluster.leases(here);
+    const lost: string[] = [];
+    leases.onLost((roomName) => lost.push(roomName));
+    const first = await leases.acquire('lobby', true);
+    assert.ok(first.kind === 'owned');
+    leases.superseded('lobby', first.epoch);
+    assert.deepEqual(lost, [], 'its own epoch is no later one');
+    leases.superseded('lobby', first.epoch + 40);
+    assert.deepEqual(lost, ['lobby']);
+    const second = await leases.acquire('lobby', false);
+    assert.ok(second.kind === 'owned' && second.epoch > first.epoch + 40, JSON.stringify(second));
+  });
 });
+
+type Rooms = ClusterStore['rooms'];
+
+/** The store with another way to hand rooms over. */
+function withRooms(
+  store: ClusterStore,
+  handOver: (rooms: Rooms, ...call: Parameters<Rooms['handOver']>) => ReturnType<Rooms['handOver']>,
+): ClusterStore {
+  const { rooms, timings, health, nodes, nodeStates, leases, bus } = store;
+  const changed: Rooms = {
+    find: (...call) => rooms.find(...call),
+    claim: (...call) => rooms.claim(...call),
+    renew: (...call) => rooms.renew(...call),
+    takeOver: (...call) => rooms.takeOver(...call),
+    handOver: (...call) => handOver(rooms, ...call),
+    release: (...call) => rooms.release(...call),
+    save: (...call) => rooms.save(...call),
+    load: (...call) => rooms.load(...call),
+    publish: (...call) => rooms.publish(...call),
+    list: (...call) => rooms.list(...call),
+    ofNode: (...call) => rooms.ofNode(...call),
+  };
+  return { rooms: changed, timings, health, nodes, nodeStates, leases, bus, close: () => store.close() };
+}

@@ -1,6 +1,10 @@
-/** The rooms that this node hosts, as the store knows them: epochs, leases, and what survives the node. */
+/**
+ * The rooms that this node hosts, as the store knows them: epochs, leases, what survives the node, and whether the node
+ * may act for them (`placement/takeover.ts` says why these rules keep two hosts apart).
+ */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../observe/log.ts';
-import { judgeGrant } from '../placement/takeover.ts';
+import { hostVoice, judgeGrant, type TakeoverTimings } from '../placement/takeover.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RoomPart } from '../room/events.ts';
 import type { RoomGrant, RoomOwnership } from './directory.ts';
@@ -8,29 +12,54 @@ import { encodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
 import { RoomWrites } from './room-writes.ts';
 import type { ClusterStore, Epoch } from './store.ts';
 
+/** What masters say of this node. */
+export interface Affirmation {
+  /** When the last ping that a master affirmed was sent, on the monotonic clock. */
+  affirmedAtMs(): number;
+  /** A renewal of all leases that was sent then has succeeded. */
+  renewed(sentAtMs: number): void;
+}
+
 export type RoomLeasesOptions = {
   store: ClusterStore;
   nodeId: NodeId;
   /** Which node is to have a room that this one gives away; undefined when there is none. */
   chooseSuccessor: (roomName: string) => NodeId | undefined;
+  affirmation?: Affirmation;
+  /** Whether this node may open rooms now; one that drains passes on what was meant for it. */
+  admitsRooms: () => boolean;
   log: Logger;
 };
 
-type Holding = { epoch: Epoch; writes: RoomWrites };
+type Holding = {
+  epoch: Epoch;
+  writes: RoomWrites;
+  /** When the last renewal that succeeded was sent: in the store the lease ends later than it does from here on. */
+  renewedAtMs: number;
+  /** It is being given away; the answer may be lost although the room has another host. */
+  frozenAtMs: number | undefined;
+};
+
+const maxSeen = 10_000;
+const savedTimeoutMs = 1_000;
 
 export class RoomLeases implements RoomOwnership {
   readonly #options: RoomLeasesOptions;
+  readonly #timings: TakeoverTimings;
   readonly #held = new Map<string, Holding>();
+  /** The highest epochs that anybody has shown this node, of rooms that it does not host. */
+  readonly #seen = new Map<string, Epoch>();
   /** Ended rooms that the store has not been told of yet. */
   readonly #releases = new Map<string, { epoch: Epoch; running: Promise<void> | undefined }>();
   #lost: (roomName: string) => void = () => undefined;
+  #voice: () => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
   #isRenewing = false;
-  /** When the last renewal that succeeded was sent: in the store the leases end later than from here on. */
-  #renewalSentAtMs = -Infinity;
 
   constructor(options: RoomLeasesOptions) {
     this.#options = options;
+    const { leaseMs } = options.store.timings;
+    this.#timings = { leaseMs, affirmMs: leaseMs };
   }
 
   start(): void {
@@ -56,37 +85,63 @@ export class RoomLeases implements RoomOwnership {
     this.#lost = lost;
   }
 
+  onVoice(listener: () => void): void {
+    this.#voice = listener;
+  }
+
+  /** A master has affirmed this node. */
+  affirmed(): void {
+    this.#voice();
+  }
+
+  mayAct(roomName: string): boolean {
+    const held = this.#held.get(roomName);
+    if (held === undefined) {
+      return false;
+    }
+    const nowMs = performance.now();
+    if (held.frozenAtMs !== undefined && nowMs - held.frozenAtMs < this.#timings.affirmMs) {
+      return false;
+    }
+    const affirmedAtMs = this.#options.affirmation?.affirmedAtMs() ?? -Infinity;
+    const standing = {
+      // What Redis said before the room was to be given away says nothing about who has it now.
+      renewalAgeMs: held.frozenAtMs === undefined ? nowMs - held.renewedAtMs : Infinity,
+      affirmationAgeMs: nowMs - affirmedAtMs,
+      isSuperseded: false,
+    };
+    return hostVoice(standing, this.#timings).kind === 'act';
+  }
+
   async acquire(roomName: string, mayCreate: boolean): Promise<RoomGrant> {
     await this.#releases.get(roomName)?.running;
     const { store, nodeId } = this.#options;
-    const asked = mayCreate ? this.#claim(roomName) : store.rooms.find(roomName);
-    const [owner, early] = await Promise.all([asked, store.rooms.load(roomName)]);
-    if (owner === undefined) {
-      return { kind: 'missing' };
+    if (!mayCreate) {
+      const found = await store.rooms.find(roomName);
+      if (found?.nodeId !== nodeId) {
+        return { kind: found === undefined ? 'missing' : 'elsewhere' };
+      }
     }
+    // Also of a room that was found here: only a claim waits for a replica to know it too.
+    const sentAtMs = performance.now();
+    const [owner, early] = await Promise.all([store.rooms.claim(roomName, nodeId), store.rooms.load(roomName)]);
     if (owner.nodeId !== nodeId) {
       return { kind: 'elsewhere' };
     }
-    const epoch = owner.isLive ? owner.epoch : await this.#regain(roomName, owner.epoch);
-    if (epoch === undefined || judgeGrant(epoch, this.#held.get(roomName)?.epoch) !== 'host') {
+    const isOwned = owner.kind === 'owned';
+    const granted = isOwned ? owner.epoch : await this.#regain(roomName, owner.epoch);
+    const epoch = granted === undefined ? undefined : await this.#rise(roomName, granted);
+    if (epoch === undefined) {
+      return { kind: 'elsewhere' };
+    }
+    if (!this.#held.has(roomName) && (await this.#passOn(roomName, epoch))) {
       return { kind: 'elsewhere' };
     }
     // What was read beside the question counts when it was this node's already then.
     const saved = early?.epoch === epoch ? early : await store.rooms.load(roomName);
-    const writes = new RoomWrites({
-      rooms: store.rooms,
-      roomName,
-      epoch,
-      superseded: () => this.#forsake(roomName, epoch),
-    });
     const parts = saved === undefined || saved.parts.size === 0 ? undefined : saved.parts;
-    writes.inherit(parts ?? new Map());
-    this.#held.set(roomName, { epoch, writes });
+    this.#hold(roomName, epoch, { sentAtMs, parts });
     return { kind: 'owned', epoch, parts };
-  }
-
-  isConfirmed(): boolean {
-    return performance.now() - this.#renewalSentAtMs < this.#options.store.timings.leaseMs;
   }
 
   publish(roomName: string, room: Uint8Array): void {
@@ -95,6 +150,17 @@ export class RoomLeases implements RoomOwnership {
 
   save(roomName: string, parts: readonly RoomPart[]): void {
     this.#held.get(roomName)?.writes.save(parts);
+  }
+
+  async saved(roomName: string): Promise<void> {
+    const { writes } = this.#held.get(roomName) ?? {};
+    const deadlineMs = performance.now() + savedTimeoutMs;
+    while (writes !== undefined && !writes.isClean && performance.now() < deadlineMs) {
+      await Promise.race([writes.flush(), delay(savedTimeoutMs, undefined, { ref: false })]);
+      if (!writes.isClean) {
+        await delay(20);
+      }
+    }
   }
 
   release(roomName: string): void {
@@ -106,24 +172,35 @@ export class RoomLeases implements RoomOwnership {
     }
   }
 
-  async handOver(roomName: string): Promise<boolean> {
+  async handOver(roomName: string, successor = this.#options.chooseSuccessor(roomName)): Promise<NodeId | undefined> {
     const held = this.#held.get(roomName);
-    const successor = this.#options.chooseSuccessor(roomName);
     if (held === undefined || successor === undefined) {
-      return false;
+      return undefined;
     }
     const { rooms } = this.#options.store;
+    held.frozenAtMs = performance.now();
     try {
       await held.writes.flush();
       const given = await rooms.handOver(roomName, held.epoch, successor);
-      if (given.kind === 'taken') {
-        this.#drop(roomName, held);
-        await this.#tell(roomName);
+      if (given.kind !== 'taken') {
+        return undefined;
       }
-      return given.kind === 'taken';
+      this.#saw(roomName, given.epoch);
+      this.#drop(roomName, held);
+      await this.#tell(roomName);
+      return successor;
     } catch (error) {
+      // It may have happened all the same: a renewal that is sent after this will tell.
       this.#options.log.warn({ err: error, room: roomName }, 'a room could not be given to another node');
-      return false;
+      return undefined;
+    }
+  }
+
+  superseded(roomName: string, epoch: Epoch): void {
+    const held = this.#held.get(roomName);
+    if (held === undefined || held.epoch < epoch) {
+      this.#saw(roomName, epoch);
+      this.#forsake(roomName, held?.epoch);
     }
   }
 
@@ -140,17 +217,22 @@ export class RoomLeases implements RoomOwnership {
     const stated = [...this.#held].map(([roomName, { epoch }]) => ({ roomName, epoch }));
     try {
       const renewal = await this.#options.store.rooms.renew(this.#options.nodeId, stated);
-      this.#renewalSentAtMs = sentAtMs;
       const epochs = new Map(stated.map(({ roomName, epoch }) => [roomName, epoch]));
-      for (const { roomName } of renewal.lost) {
+      for (const { roomName, owner } of renewal.lost) {
+        if (owner !== undefined) {
+          this.#saw(roomName, owner.epoch);
+        }
         this.#forsake(roomName, epochs.get(roomName));
       }
+      this.#renewed(epochs, sentAtMs);
+      this.#options.affirmation?.renewed(sentAtMs);
       for (const roomName of renewal.restated) {
         this.#held.get(roomName)?.writes.restate();
       }
       for (const { writes } of this.#held.values()) {
         void writes.flush();
       }
+      this.#voice();
     } catch (error) {
       this.#options.log.debug({ err: error }, 'the leases of rooms could not be renewed');
     } finally {
@@ -158,15 +240,74 @@ export class RoomLeases implements RoomOwnership {
     }
   }
 
-  async #claim(roomName: string): Promise<{ nodeId: NodeId; epoch: Epoch; isLive: boolean }> {
-    const claim = await this.#options.store.rooms.claim(roomName, this.#options.nodeId);
-    return { nodeId: claim.nodeId, epoch: claim.epoch, isLive: claim.kind === 'owned' };
+  #renewed(epochs: ReadonlyMap<string, Epoch>, sentAtMs: number): void {
+    for (const [roomName, epoch] of epochs) {
+      const held = this.#held.get(roomName);
+      if (held?.epoch === epoch) {
+        held.renewedAtMs = Math.max(held.renewedAtMs, sentAtMs);
+        if (held.frozenAtMs !== undefined && sentAtMs > held.frozenAtMs) {
+          held.frozenAtMs = undefined;
+        }
+      }
+    }
+  }
+
+  #hold(
+    roomName: string,
+    epoch: Epoch,
+    { sentAtMs, parts }: { sentAtMs: number; parts: ReadonlyMap<string, Uint8Array> | undefined },
+  ): void {
+    const { rooms } = this.#options.store;
+    const superseded = (): void => this.#forsake(roomName, epoch);
+    const writes = new RoomWrites({ rooms, roomName, epoch, superseded });
+    writes.inherit(parts ?? new Map());
+    this.#held.get(roomName)?.writes.close();
+    this.#held.set(roomName, { epoch, writes, renewedAtMs: sentAtMs, frozenAtMs: undefined });
+    this.#seen.delete(roomName);
   }
 
   /** Our lease of it ran out before we came to host it. */
   async #regain(roomName: string, epoch: Epoch): Promise<Epoch | undefined> {
     const taken = await this.#options.store.rooms.takeOver(roomName, epoch, this.#options.nodeId);
     return taken.kind === 'taken' ? taken.epoch : undefined;
+  }
+
+  /** The store has forgotten later hosts of the room, but others have heard them: a grant as high as theirs is needed. */
+  async #rise(roomName: string, granted: Epoch): Promise<Epoch | undefined> {
+    const { store, nodeId, log } = this.#options;
+    const highestSeen = this.#held.get(roomName)?.epoch ?? this.#seen.get(roomName);
+    if (highestSeen === undefined || judgeGrant(granted, highestSeen) === 'host') {
+      return granted;
+    }
+    log.info({ room: roomName, epoch: granted, highestSeen }, 'a higher epoch is asked for than the store remembers');
+    // What is stated to the store raises what it grants next.
+    const { lost } = await store.rooms.renew(nodeId, [{ roomName, epoch: highestSeen }]);
+    const given = lost.length > 0 ? undefined : await store.rooms.handOver(roomName, highestSeen, nodeId);
+    return given?.kind === 'taken' ? given.epoch : undefined;
+  }
+
+  #saw(roomName: string, epoch: Epoch): void {
+    const highest = Math.max(epoch, this.#seen.get(roomName) ?? 0);
+    this.#seen.delete(roomName);
+    this.#seen.set(roomName, highest);
+    const oldest = this.#seen.keys().next().value;
+    if (this.#seen.size > maxSeen && oldest !== undefined) {
+      this.#seen.delete(oldest);
+    }
+  }
+
+  /** A room that was meant for this node before others knew that it takes none. Without a successor it makes do. */
+  async #passOn(roomName: string, epoch: Epoch): Promise<boolean> {
+    const { store, chooseSuccessor, admitsRooms, log } = this.#options;
+    const successor = admitsRooms() ? undefined : chooseSuccessor(roomName);
+    const given = successor && (await store.rooms.handOver(roomName, epoch, successor));
+    if (given?.kind !== 'taken') {
+      return false;
+    }
+    this.#saw(roomName, given.epoch);
+    await this.#tell(roomName);
+    log.info({ room: roomName }, 'room passed on: this node takes none');
+    return true;
   }
 
   #forsake(roomName: string, epoch: Epoch | undefined): void {

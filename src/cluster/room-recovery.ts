@@ -49,6 +49,7 @@ export class RoomRecovery {
   }
 
   async #look(): Promise<void> {
+    this.#options.directory.forgetGoneNodes();
     const dead = this.#options.nodes.mediaNodes().filter((node) => !node.isLive);
     for (const { nodeId } of dead) {
       if (!this.#settled.has(nodeId)) {

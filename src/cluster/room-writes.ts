@@ -20,7 +20,7 @@ export class RoomWrites {
   #dirtyParts = new Map<string, Uint8Array | undefined>();
   #room: Uint8Array | undefined;
   #isRoomDirty = false;
-  #isWriting = false;
+  #flushing: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: RoomWritesOptions) {
@@ -63,18 +63,22 @@ export class RoomWrites {
     this.#isClosed = true;
   }
 
+  /** Everything is in the store. */
+  get isClean(): boolean {
+    return !this.#isRoomDirty && this.#dirtyParts.size === 0 && this.#flushing === undefined;
+  }
+
   /** Never rejects. What fails stays to be written by the next flush. */
-  async flush(): Promise<void> {
-    if (this.#isWriting) {
-      return;
-    }
-    this.#isWriting = true;
-    try {
-      while (!this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0)) {
-        if (!(await this.#writeOnce())) break;
-      }
-    } finally {
-      this.#isWriting = false;
+  flush(): Promise<void> {
+    this.#flushing ??= this.#flush().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  async #flush(): Promise<void> {
+    while (!this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0)) {
+      if (!(await this.#writeOnce())) break;
     }
   }
 

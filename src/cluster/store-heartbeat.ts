@@ -13,8 +13,11 @@ export type NodeHeartbeatOptions = {
   timings: StoreTimings;
   /** What to state now. */
   record: () => NodeRecord;
-  /** Called with each beat that the store took; undefined when nobody ever wrote a lifecycle record. */
-  onState: (state: NodeStateRecord | undefined) => void;
+  /**
+   * Called with each beat that the store took; undefined when nobody ever wrote a lifecycle record.
+   * @param sentAtMs of the beat, by `performance.now()`
+   */
+  onState: (state: NodeStateRecord | undefined, sentAtMs: number) => void;
   /** For others the node is, or is about to be, dead. Called before they may take over what it holds. */
   onFenced: () => void;
   /** It is seen as alive again. */
@@ -50,7 +53,7 @@ export class NodeHeartbeat {
       return;
     }
     this.#renewed(sentMs);
-    this.#options.onState(state);
+    this.#options.onState(state, sentMs);
   }
 
   /** Stops, and takes the node off the list if that is possible. */

@@ -84,6 +84,8 @@ const nodeStateSchema = z.looseObject({
   remainingMs: z.number().nullable(),
   deadlineIsHard: z.exactOptional(z.boolean()),
   stateBefore: z.exactOptional(nodeState),
+  /** Where the node ran: a process that starts there later is told what was wanted of this one. */
+  seat: z.exactOptional(z.string()),
 });
 
 /** `v` may be left out. */
@@ -91,7 +93,10 @@ export type NodeRecord = z.input<typeof nodeRecordSchema> & { nodeId: NodeId; st
 export type NodeStateRecord = z.infer<typeof nodeStateSchema>;
 /** What changes; fields that are left out stay (in a new record: owner and reason empty, `migrate`, no deadline). */
 export type NodeStateChange = Partial<
-  Pick<NodeStateRecord, 'state' | 'owner' | 'reason' | 'policy' | 'remainingMs' | 'deadlineIsHard' | 'stateBefore'>
+  Pick<
+    NodeStateRecord,
+    'state' | 'owner' | 'reason' | 'policy' | 'remainingMs' | 'deadlineIsHard' | 'stateBefore' | 'seat'
+  >
 >;
 
 /** A node's record in two pieces: what changes with each beat must not count as a change of the node. */

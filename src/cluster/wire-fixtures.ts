@@ -2,6 +2,7 @@
 import type { ActualLeg, HostToLeg, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
 import type { ClientFacts, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { connectionId, legId, nodeId, participantSid, trackSid } from '../protocol/ids.ts';
+import { drainReplySamples, drainRequestSamples } from './drain-fixtures.ts';
 import { legPeerReplySamples, legPeerRequestSamples } from './leg-peer-fixtures.ts';
 import { encodeMessage } from './wire-codec.ts';
 import { heldDataSample, legSnapshotSample } from './wire-snapshot-fixtures.ts';
@@ -97,6 +98,7 @@ const wanted: WantedLeg = {
       priority: 0,
       successor: { producerId: `${track}-3`, home: { nodeId: nodeId('media2'), workerIndex: 0 } },
       predecessor: `${track}-0`,
+      generation: 1,
     },
   ],
 };
@@ -126,15 +128,20 @@ const gatewayToHost: Samples<GatewayToHost> = {
   signal: { kind: 'signal', connectionId: connection, message: packet },
   socketClosed: { kind: 'socketClosed', connectionId: connection, cause: 'client-closed' },
   command: { kind: 'command', requestId: 4_294_967_296, roomName, command: { method: 'SendData', request: packet } },
+  attach: { kind: 'attach', connectionId: connection, roomName, participantSid: leg },
+  superseded: { kind: 'superseded', roomName, epoch: 8 },
 };
 
 const hostToGateway: Samples<HostToGateway> = {
-  accepted: { kind: 'accepted', connectionId: connection, message: packet },
+  accepted: { kind: 'accepted', connectionId: connection, message: packet, participantSid: leg },
+  attached: { kind: 'attached', connectionId: connection },
+  legHome: { kind: 'legHome', connectionId: connection, nodeId: nodeId('media1') },
+  returned: { kind: 'returned', connectionId: connection, message: packet },
   refused: { kind: 'refused', connectionId: connection, status: 503, body: 'no room for a room' },
   send: { kind: 'send', connectionIds: [connection, connectionId('55556666dddd')], message: packet },
   closeSocket: { kind: 'closeSocket', connectionId: connection, code: 1000, reason: '' },
   notHere: { kind: 'notHere', connectionId: connection },
-  roomLost: { kind: 'roomLost', roomName },
+  roomLost: { kind: 'roomLost', roomName, nodeId: nodeId('media2') },
   commandResult: {
     kind: 'commandResult',
     requestId: 7,
@@ -180,6 +187,9 @@ const hostToLeg: Samples<HostToLeg> = {
   cut: { kind: 'cut', leg: nextLeg },
   unhold: { kind: 'unhold', leg },
   activate: { kind: 'activate', leg: nextLeg, how: 'in-place', snapshot: legSnapshotSample, data: heldDataSample },
+  keep: { kind: 'keep', leg, keepsake: packet },
+  restate: { kind: 'restate', roomName },
+  release: { kind: 'release', roomName, answers: [{ leg, id: 4, sdp }] },
   close: { kind: 'close', leg, reason: 'left' },
 };
 
@@ -216,6 +226,9 @@ const legToHost: Samples<LegToHost> = {
   held: { kind: 'held', leg, snapshot: legSnapshotSample, data: heldDataSample },
   notHeld: { kind: 'notHeld', leg, detail: 'the client does not answer an offer' },
   closed: { kind: 'closed', leg },
+  restated: { kind: 'restated', leg, roomName, epoch: 7, keepsake: packet, wanted, actual },
+  restatedAll: { kind: 'restatedAll', roomName },
+  superseded: { kind: 'superseded', roomName, epoch: 8 },
 };
 
 export type FixtureDirection =
@@ -224,7 +237,9 @@ export type FixtureDirection =
   | 'host-to-leg'
   | 'leg-to-host'
   | 'leg-peer-request'
-  | 'leg-peer-reply';
+  | 'leg-peer-reply'
+  | 'drain-request'
+  | 'drain-reply';
 
 export const wireSamples: Record<FixtureDirection, Record<string, { kind: string }>> = {
   'gateway-to-host': gatewayToHost,
@@ -233,6 +248,8 @@ export const wireSamples: Record<FixtureDirection, Record<string, { kind: string
   'leg-to-host': legToHost,
   'leg-peer-request': legPeerRequestSamples,
   'leg-peer-reply': legPeerReplySamples,
+  'drain-request': drainRequestSamples,
+  'drain-reply': drainReplySamples,
 };
 
 /** A message as JSON, bytes as `{"$bytes": hex}`, beside what stands on the wire. */

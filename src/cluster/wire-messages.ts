@@ -10,6 +10,7 @@ import type {
   LegToHost,
   ProducerHome,
   ProducerRef,
+  ReleasedAnswer,
   TrackLevel,
   TrackQualityReport,
   WantedLeg,
@@ -96,15 +97,20 @@ export const gatewayToHost = new MessageTable<GatewayToHost>({
   signal: { connectionId: text, message: bytes },
   socketClosed: { connectionId: text, cause: text },
   command: { requestId: number, roomName: text, command: shape<RoomCommand>({ method: text, request: bytes }) },
+  attach: { connectionId: text, roomName: text, participantSid: text },
+  superseded: { roomName: text, epoch: number },
 });
 
 export const hostToGateway = new MessageTable<HostToGateway>({
-  accepted: { connectionId: text, message: bytes },
+  accepted: { connectionId: text, message: bytes, participantSid: optional(text) },
+  attached: { connectionId: text },
+  legHome: { connectionId: text, nodeId: text },
+  returned: { connectionId: text, message: bytes },
   refused: { connectionId: text, status: number, body: text },
   send: { connectionIds: list(text), message: bytes },
   closeSocket: { connectionId: text, code: number, reason: text },
   notHere: { connectionId: text },
-  roomLost: { roomName: text },
+  roomLost: { roomName: text, nodeId: optional(text) },
   commandResult: { requestId: number, result: commandResult },
 });
 
@@ -141,6 +147,7 @@ const wantedSubscription = shape<WantedSubscription>({
   priority: number,
   successor: optional(producerRef),
   predecessor: optional(text),
+  generation: optional(number),
 });
 
 const wantedLeg = shape<WantedLeg>({
@@ -183,6 +190,9 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   cut: { leg: text },
   unhold: { leg: text },
   activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
+  keep: { leg: text, keepsake: bytes },
+  restate: { roomName: text },
+  release: { roomName: text, answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text })) },
   close: { leg: text, reason: text },
 });
 
@@ -242,6 +252,9 @@ export const legToHost = new MessageTable<LegToHost>({
   held: { leg: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   notHeld: { leg: text, detail: text },
   closed: { leg: text },
+  restated: { leg: text, roomName: text, epoch: number, keepsake: bytes, wanted: wantedLeg, actual: actualLeg },
+  restatedAll: { roomName: text },
+  superseded: { roomName: text, epoch: number },
 });
 
 type NoParams = Record<string, never>;

@@ -66,8 +66,13 @@ function fromEnvironment(env: Record<string, string | undefined>): Tree {
   if (env.NODE_IP) {
     tree.rtc = { node_ip: env.NODE_IP.split(',').map((address) => address.trim()) };
   }
-  if (env.PLENUM_CLUSTER_SECRET) {
-    tree.cluster = { secret: env.PLENUM_CLUSTER_SECRET };
+  const cluster = {
+    secret: env.PLENUM_CLUSTER_SECRET,
+    previous_secrets: env.PLENUM_CLUSTER_PREVIOUS_SECRETS?.split(',').map((secret) => secret.trim()),
+  };
+  const secrets = Object.entries(cluster).filter(([, value]) => value && value.length > 0);
+  if (secrets.length > 0) {
+    tree.cluster = Object.fromEntries(secrets);
   }
   const redis = { password: env.PLENUM_REDIS_PASSWORD, sentinel_password: env.PLENUM_REDIS_SENTINEL_PASSWORD };
   const given = Object.entries(redis).filter(([, value]) => value);

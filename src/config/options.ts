@@ -103,7 +103,7 @@ const room = z.strictObject({
   max_legs_per_node: uint32
     .default(0)
     .describe(
-      'In a cluster: participants of one room on one media node before the next node takes some; 0 = no limit.',
+      'In a cluster: participants of one room that a media node takes before further ones go to the next node. When all have as many, they share the rest. 0 = any number.',
     ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
   enable_full_room_in_webhooks: z
@@ -190,7 +190,17 @@ const cluster = z.strictObject({
     .string()
     .default('')
     .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
-  secret_file: z.string().default('').describe('File that holds the secret, read when `cluster.secret` is empty.'),
+  previous_secrets: z
+    .array(z.string())
+    .max(3)
+    .default([])
+    .describe(
+      'Secrets that nodes which were not restarted yet still use; also `PLENUM_CLUSTER_PREVIOUS_SECRETS`, separated by commas.',
+    ),
+  secret_file: z
+    .string()
+    .default('')
+    .describe('File that holds the secret, read when `cluster.secret` is empty; further lines are previous secrets.'),
   relay_port: port.default(7890).describe('Port of the direct connections between nodes.'),
   relay_bind_addresses: z
     .array(z.string().min(1))
@@ -215,17 +225,62 @@ const cluster = z.strictObject({
     .max(100)
     .default(4)
     .describe('Signs of life in a row that a node may miss before it counts as dead.'),
+  host_grace: seconds
+    .default(60)
+    .describe(
+      "Seconds that the media of participants goes on while their room has no host; 0 = it ends with the host's node.",
+    ),
+});
+
+const drain = z.strictObject({
+  policy: z
+    .enum(['migrate', 'wait'])
+    .default('migrate')
+    .describe(
+      'How calls leave a media node that is stopped with SIGTERM, or drained without saying how: `migrate` moves them to other nodes, `wait` waits until they end.',
+    ),
+  deadline: z
+    .number()
+    .min(0)
+    .max(604_800)
+    .default(300)
+    .describe(
+      'Seconds a media node takes at most between SIGTERM and its end; with `wait`, calls that still go on are moved shortly before. 0 = it ends at once and its clients reconnect.',
+    ),
+  alone: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Role `all`: after SIGTERM take no new rooms and wait for the last one to end, for `drain.deadline` at most.',
+    ),
+});
+
+const redisTls = z.strictObject({
+  ca_cert_file: z
+    .string()
+    .default('')
+    .describe('PEM file of the authority that signed the certificates of Redis; empty = those of the system.'),
+  client_cert_file: z.string().default('').describe('PEM file of a certificate of ours, where Redis asks for one.'),
+  client_key_file: z.string().default('').describe('PEM file of its private key.'),
+  server_name: z
+    .string()
+    .default('')
+    .describe('Name that the certificates carry, when it is not the host; Sentinel names addresses.'),
 });
 
 const redis = z.strictObject({
   address: z
     .string()
     .default('')
-    .describe('`host:port` of a single Redis (7.0 or newer); empty with Sentinel, and on a node that is alone.'),
+    .describe(
+      '`host:port` of a single Redis (7.0 or newer), or `redis://` and `rediss://` (TLS) with it; empty with Sentinel, and on a node that is alone.',
+    ),
   username: z.string().default('').describe('Redis user; empty = the default one.'),
   password: z.string().default('').describe('Password of Redis; also `PLENUM_REDIS_PASSWORD`.'),
+  password_file: z.string().default('').describe('File that holds the password, read when `redis.password` is empty.'),
   db: z.int().min(0).default(0).describe('Number of the Redis database.'),
   use_tls: z.boolean().default(false).describe('Reach Redis and Sentinel over TLS.'),
+  tls: redisTls.prefault({}).describe('How TLS to Redis and Sentinel is checked.'),
   sentinel_master_name: z
     .string()
     .default('')
@@ -236,6 +291,10 @@ const redis = z.strictObject({
     .string()
     .default('')
     .describe('Password at the Sentinels; also `PLENUM_REDIS_SENTINEL_PASSWORD`.'),
+  sentinel_password_file: z
+    .string()
+    .default('')
+    .describe('File that holds that password, read when `redis.sentinel_password` is empty.'),
   min_replicas: z
     .int()
     .min(0)
@@ -273,8 +332,11 @@ export const configSchema = z.strictObject({
   logging: logging.prefault({}).describe('Logging.'),
   node_limit: nodeLimit
     .prefault({})
-    .describe('Where media nodes of a cluster stop taking new work, as masters see it; 0 = this is no limit.'),
+    .describe(
+      'Where media nodes of a cluster stop taking new rooms and participants, who get 503 when no node is left; 0 = this is no limit.',
+    ),
   cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
+  drain: drain.prefault({}).describe('How a node is taken out of service.'),
   redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });
 

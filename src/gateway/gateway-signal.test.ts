@@ -4,10 +4,37 @@ import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { DisconnectReason, LeaveRequest_Action, SignalRequest, SignalResponse } from '@livekit/protocol';
 import { PlenumError } from '../lib/errors.ts';
-import { accessToken, joined, joinFrame, joinUrl, startGateway, TestClient, until } from './gateway-test-kit.ts';
+import { nodeId } from '../protocol/ids.ts';
+import {
+  accessToken,
+  joined,
+  joinFrame,
+  joinUrl,
+  startGateway,
+  TestClient,
+  until,
+  type TestGateway,
+} from './gateway-test-kit.ts';
 
 function muteFrame(sid: string): Uint8Array {
   return new SignalResponse({ message: { case: 'mute', value: { sid, muted: true } } }).toBinary();
+}
+
+function muteRequest(sid: string): Uint8Array {
+  return new SignalRequest({ message: { case: 'mute', value: { sid, muted: true } } as never }).toBinary();
+}
+
+function mutesOf(gateway: TestGateway): string[] {
+  return gateway.host.of('signal').flatMap(({ message }) => {
+    const request = SignalRequest.fromBinary(message).message;
+    return request.case === 'mute' ? [request.value.sid] : [];
+  });
+}
+
+/** A full exchange: what the host said before has arrived. */
+async function settled(gateway: TestGateway, client: TestClient): Promise<void> {
+  client.request({ case: 'mute', value: { sid: 'TR_first', muted: true } });
+  await until('the first message', () => mutesOf(gateway).length === 1);
 }
 
 function causes(gateway: { host: { of: (kind: 'socketClosed') => { cause: string }[] } }): string[] {
@@ -427,8 +454,9 @@ describe('the end of a session', () => {
     client.socket.terminate();
   });
 
-  it('tells the clients of a room that a node gives away to reconnect, and no others', async () => {
+  it('tells the clients of a room that a node gives away to reconnect when it tells no sessions, and no others', async () => {
     await using gateway = await startGateway();
+    gateway.host.onJoin = (connectionId) => gateway.host.say({ kind: 'accepted', connectionId, message: joinFrame() });
     const client = await joined(gateway);
     const other = new TestClient(joinUrl(gateway, '', { sub: 'other', video: { roomJoin: true, room: 'other' } }));
     await other.response(0);
@@ -437,6 +465,62 @@ describe('the end of a session', () => {
     assert.ok(message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT);
     assert.equal(other.socket.readyState, other.socket.OPEN);
     other.socket.terminate();
+  });
+
+  it('keeps the sockets of sessions whose media is elsewhere, and takes them to the next host', async () => {
+    await using gateway = await startGateway();
+    gateway.host.rooms.add('hall');
+    const client = await joined(gateway);
+    const connectionId = gateway.host.connectionAt();
+    gateway.host.say({ kind: 'legHome', connectionId, nodeId: nodeId('elsewhere') });
+    await settled(gateway, client);
+    gateway.host.link?.close();
+    const attach = await until('the session at the next host', () => gateway.host.of('attach')[0]);
+    assert.deepEqual(attach, { kind: 'attach', connectionId, roomName: 'hall', participantSid: 'PA_alice' });
+    client.request({ case: 'mute', value: { sid: 'TR_meanwhile', muted: true } });
+    // Its former host had not dealt with this one.
+    gateway.host.say({ kind: 'returned', connectionId, message: muteRequest('TR_before') });
+    await until('the message', () => gateway.observer.received === 2);
+    assert.deepEqual(mutesOf(gateway), ['TR_first'], 'the next host was told before it had taken the session');
+    gateway.host.say({ kind: 'attached', connectionId });
+    await until('all that was said', () => mutesOf(gateway).length === 3);
+    assert.deepEqual(mutesOf(gateway), ['TR_first', 'TR_before', 'TR_meanwhile']);
+    gateway.host.say({ kind: 'send', connectionIds: [connectionId], message: muteFrame('TR_b') });
+    assert.equal((await client.response(1)).message.case, 'mute');
+    client.socket.close(1000);
+    await until('the farewell', () => causes(gateway)[0] === 'client-closed');
+  });
+
+  it('follows a room to the node that it was given to, and looks on when that one does not have it', async () => {
+    await using gateway = await startGateway();
+    gateway.host.rooms.add('hall');
+    const client = await joined(gateway);
+    const connectionId = gateway.host.connectionAt();
+    gateway.host.say({ kind: 'roomLost', roomName: 'hall', nodeId: gateway.host.nodeId });
+    await until('the session at the next host', () => gateway.host.of('attach')[0]);
+    gateway.host.say({ kind: 'notHere', connectionId });
+    await until('another try', () => gateway.host.of('attach')[1]);
+    client.socket.close(1000);
+    await until('the end of the socket', () => gateway.observer.ends.includes('client-closed'));
+    gateway.host.say({ kind: 'attached', connectionId });
+    await until('the farewell', () => causes(gateway)[0] === 'client-closed');
+  });
+
+  it('tells sessions to join anew for which no host is found in time, or no room', async () => {
+    await using gateway = await startGateway({ timings: { hostGraceMs: 100 } });
+    gateway.host.rooms.add('hall');
+    const client = await joined(gateway);
+    const connectionId = gateway.host.connectionAt();
+    gateway.host.say({ kind: 'roomLost', roomName: 'hall' });
+    await until('the session at the next host', () => gateway.host.of('attach')[0]);
+    const again = setInterval(() => gateway.host.say({ kind: 'notHere', connectionId }), 10);
+    const { message } = await client.response(1).finally(() => clearInterval(again));
+    assert.ok(message.case === 'leave' && message.value.action === LeaveRequest_Action.RECONNECT);
+    const other = await joined(gateway);
+    gateway.host.rooms.clear();
+    gateway.host.say({ kind: 'roomLost', roomName: 'hall' });
+    const second = await other.response(1);
+    assert.ok(second.message.case === 'leave' && second.message.value.action === LeaveRequest_Action.RECONNECT);
   });
 
   it('of the gateway closes its sockets with 1001 and tells the host', async () => {

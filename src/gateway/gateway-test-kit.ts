@@ -7,7 +7,7 @@ import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { configSchema } from '../config/options.ts';
-import { type ConnectionId, nodeId } from '../protocol/ids.ts';
+import { type ConnectionId, nodeId, type ParticipantSid } from '../protocol/ids.ts';
 import type { GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { signToken } from '../protocol/token.ts';
 import { Gateway, type GatewayOptions } from './gateway.ts';
@@ -82,7 +82,12 @@ export class FakeHost implements HostConnector, RoomDirectory {
   }
 
   accept(connectionId: ConnectionId): void {
-    this.say({ kind: 'accepted', connectionId, message: joinFrame() });
+    this.say({
+      kind: 'accepted',
+      connectionId,
+      message: joinFrame(),
+      participantSid: 'PA_alice' as ParticipantSid,
+    });
   }
 
   of<Kind extends GatewayToHost['kind']>(kind: Kind): Extract<GatewayToHost, { kind: Kind }>[] {

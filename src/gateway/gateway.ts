@@ -1,7 +1,9 @@
 import { WebSocketServer } from 'ws';
+import type { AdminHandler } from '../admin/admin-api.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
+import { AdminRoute } from './admin-route.ts';
 import { HostLinks } from './host-links.ts';
 import { HttpListener } from './http-listener.ts';
 import { type HealthCheck, HttpRoute } from './http-route.ts';
@@ -27,6 +29,8 @@ export type GatewayOptions = {
   staticDir?: string | undefined;
   /** Without it `/meet/token` answers 404, and people come to the page with a token in their link. */
   meetToken?: MeetTokenIssuer | undefined;
+  /** Without it `/admin/` answers 404. */
+  admin?: AdminHandler | undefined;
   timings?: Partial<GatewayTimings>;
 };
 
@@ -55,7 +59,8 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
-    this.#timings = { ...defaultTimings, ...options.timings };
+    const hostGraceMs = options.config.cluster.host_grace * 1_000;
+    this.#timings = { ...defaultTimings, hostGraceMs, ...options.timings };
     this.#links = new HostLinks(options);
     this.#keepAlive = new KeepAlive(this.#timings);
     this.#signal = this.#createSignalRoute();
@@ -137,6 +142,7 @@ export class Gateway {
         observer,
         log,
         holdMs: this.#timings.holdMs,
+        hostGraceMs: this.#timings.hostGraceMs,
         firstAnswerTimeoutMs: this.#timings.firstAnswerTimeoutMs,
         queueLimitBytes: config.limit.signal_queue_bytes,
       },
@@ -144,7 +150,7 @@ export class Gateway {
   }
 
   #createHttpRoute(): HttpRoute {
-    const { config, twirp, health, observer, log, verifier } = this.#options;
+    const { config, twirp, admin, health, observer, log, verifier } = this.#options;
     const twirpRoute = new TwirpRoute({
       handler: twirp,
       bodyLimitBytes: config.limit.max_api_request_body_size,
@@ -156,6 +162,7 @@ export class Gateway {
       signal: this.#signal,
       twirp: twirpRoute,
       meet: this.#meet,
+      admin: new AdminRoute(admin),
       health,
       observer,
       log,

@@ -1,7 +1,7 @@
 import type { HostConnector } from '../cluster/directory.ts';
 import type { Link, LinkCloseReason } from '../cluster/link.ts';
 import type { Logger } from '../observe/log.ts';
-import type { ConnectionId, NodeId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.ts';
 import type { CloseFrame } from './close-codes.ts';
 import type { GatewayObserver } from './observer.ts';
@@ -10,15 +10,28 @@ import { SignalFrame } from './signal-frame.ts';
 /** One connection's end of the conversation with its room host. */
 export interface HostSession {
   readonly roomName: string;
-  accepted(frame: SignalFrame): void;
+  /** @param participantSid of the session that the socket now belongs to, where there is one */
+  accepted(frame: SignalFrame, participantSid: ParticipantSid | undefined): void;
+  /** The session goes on at this host. */
+  attached(): void;
+  /** Where the session's media is. */
+  legHome(nodeId: NodeId): void;
+  /** A former host sends back what the client said. */
+  returned(message: Uint8Array): void;
   refused(status: number, body: string): void;
   /** The node does not host the room. */
   notHere(): void;
   send(frame: SignalFrame): void;
   closeSocket(frame: CloseFrame): void;
-  /** The link is gone, and with it everything the host knew about this connection. */
-  hostLost(): void;
+  /** That host is not the room's any more. */
+  hostLost(loss: HostLoss): void;
 }
+
+export type HostLoss =
+  /** There is no way to the node. */
+  | { kind: 'node-lost'; nodeId: NodeId }
+  /** The node lives; @property next the room's next host, where it is known */
+  | { kind: 'room-moved'; next: NodeId | undefined };
 
 type HostLink = {
   nodeId: NodeId;
@@ -35,6 +48,8 @@ export class HostLinks {
   readonly #links = new Map<NodeId, HostLink>();
   /** Of rooms with sessions here, the highest epoch that a host has shown. */
   readonly #epochs = new Map<string, { highest: number; sessions: number }>();
+  /** Sessions between two hosts. */
+  readonly #away = new Map<ConnectionId, HostSession>();
   #closed = false;
 
   constructor(options: HostLinksOptions) {
@@ -49,17 +64,31 @@ export class HostLinks {
   attach(nodeId: NodeId, connectionId: ConnectionId, session: HostSession): HostChannel {
     const hostLink = this.#links.get(nodeId) ?? this.#connect(nodeId);
     hostLink.sessions.set(connectionId, session);
-    const room = this.#epochs.get(session.roomName) ?? { highest: 0, sessions: 0 };
-    room.sessions += 1;
-    this.#epochs.set(session.roomName, room);
+    this.#retain(session.roomName);
     if (hostLink.closed) {
       this.#detach(hostLink, connectionId);
-      session.hostLost();
+      session.hostLost({ kind: 'node-lost', nodeId });
     }
     return new HostChannel({
       send: (message) => hostLink.link.send(message),
       detach: () => this.#detach(hostLink, connectionId),
     });
+  }
+
+  /** The session looks for its next host. Until it is back, what was heard of the room's hosts is remembered. */
+  away(connectionId: ConnectionId, session: HostSession): void {
+    if (!this.#away.has(connectionId)) {
+      this.#away.set(connectionId, session);
+      this.#retain(session.roomName);
+    }
+  }
+
+  back(connectionId: ConnectionId): void {
+    const session = this.#away.get(connectionId);
+    if (session !== undefined) {
+      this.#away.delete(connectionId);
+      this.#forget(session.roomName);
+    }
   }
 
   close(): void {
@@ -90,11 +119,21 @@ export class HostLinks {
       return;
     }
     hostLink.sessions.delete(connectionId);
-    const room = this.#epochs.get(session.roomName);
+    this.#forget(session.roomName);
+  }
+
+  #retain(roomName: string): void {
+    const room = this.#epochs.get(roomName) ?? { highest: 0, sessions: 0 };
+    room.sessions += 1;
+    this.#epochs.set(roomName, room);
+  }
+
+  #forget(roomName: string): void {
+    const room = this.#epochs.get(roomName);
     if (room !== undefined) {
       room.sessions -= 1;
       if (room.sessions === 0) {
-        this.#epochs.delete(session.roomName);
+        this.#epochs.delete(roomName);
       }
     }
   }
@@ -108,6 +147,8 @@ export class HostLinks {
       return true;
     }
     if (epoch < room.highest) {
+      // Whoever was away for long learns so what the others know.
+      hostLink.link.send({ kind: 'superseded', roomName, epoch: room.highest });
       return false;
     }
     const hadHost = room.highest > 0;
@@ -115,24 +156,31 @@ export class HostLinks {
     if (hadHost) {
       for (const other of this.#links.values()) {
         if (other !== hostLink) {
-          this.#loseRoom(other, roomName);
+          this.#loseRoom(other, roomName, hostLink.nodeId);
         }
       }
     }
     return true;
   }
 
-  #loseRoom(hostLink: HostLink, roomName: string): void {
+  #loseRoom(hostLink: HostLink, roomName: string, next: NodeId | undefined): void {
     const lost = [...hostLink.sessions].filter(([, session]) => session.roomName === roomName);
     for (const [connectionId] of lost) {
-      this.#lose(hostLink, connectionId);
+      this.#lose(hostLink, connectionId, { kind: 'room-moved', next });
     }
   }
 
-  #lose(hostLink: HostLink, connectionId: ConnectionId): void {
+  #lose(hostLink: HostLink, connectionId: ConnectionId, loss: HostLoss): void {
     const session = hostLink.sessions.get(connectionId);
     this.#detach(hostLink, connectionId);
-    this.#guard(hostLink, connectionId, () => session?.hostLost());
+    this.#guard(hostLink, connectionId, () => session?.hostLost(loss));
+  }
+
+  /** A host that has given the room away sends back what still came; it goes to where the session is now. */
+  #returned(hostLink: HostLink, connectionId: ConnectionId, message: Uint8Array): void {
+    const elsewhere = [...this.#links.values()].find((other) => other !== hostLink && other.sessions.has(connectionId));
+    const session = this.#away.get(connectionId) ?? elsewhere?.sessions.get(connectionId);
+    this.#guard(hostLink, connectionId, () => session?.returned(message));
   }
 
   #receive(hostLink: HostLink, message: HostToGateway, epoch: number | undefined): void {
@@ -143,7 +191,8 @@ export class HostLinks {
     switch (message.kind) {
       case 'accepted': {
         const frame = new SignalFrame(message.message);
-        this.#deliver(hostLink, message.connectionId, (session) => session.accepted(frame));
+        const { participantSid } = message;
+        this.#deliver(hostLink, message.connectionId, (session) => session.accepted(frame, participantSid));
         break;
       }
       case 'refused':
@@ -158,8 +207,17 @@ export class HostLinks {
       case 'notHere':
         this.#deliver(hostLink, message.connectionId, (session) => session.notHere());
         break;
+      case 'attached':
+        this.#deliver(hostLink, message.connectionId, (session) => session.attached());
+        break;
+      case 'legHome':
+        this.#deliver(hostLink, message.connectionId, (session) => session.legHome(message.nodeId));
+        break;
+      case 'returned':
+        this.#returned(hostLink, message.connectionId, message.message);
+        break;
       case 'roomLost':
-        this.#loseRoom(hostLink, message.roomName);
+        this.#loseRoom(hostLink, message.roomName, message.nodeId);
         break;
       case 'commandResult':
         // Commands are sent on links of the API's own.
@@ -208,7 +266,7 @@ export class HostLinks {
       'link to room host lost',
     );
     for (const connectionId of [...hostLink.sessions.keys()]) {
-      this.#lose(hostLink, connectionId);
+      this.#lose(hostLink, connectionId, { kind: 'node-lost', nodeId: hostLink.nodeId });
     }
   }
 }

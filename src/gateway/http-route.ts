@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../observe/log.ts';
 import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
 import { type EdgeRequest, readEdgeRequest } from './edge-request.ts';
+import type { AdminRoute } from './admin-route.ts';
 import type { MeetRoute } from './meet-route.ts';
 import type { GatewayObserver, RouteName } from './observer.ts';
 import { answerPreflight, sendText, setCorsHeaders } from './responses.ts';
@@ -19,6 +20,7 @@ export type HttpRouteOptions = {
   signal: SignalRoute;
   twirp: TwirpRoute;
   meet: MeetRoute;
+  admin: AdminRoute;
   health: HealthCheck;
   observer: GatewayObserver;
   log: Logger;
@@ -72,6 +74,9 @@ export class HttpRoute {
       case 'page':
         await this.#options.meet.answer(edge, http.request, http.response);
         break;
+      case 'admin':
+        await this.#options.admin.answer(edge, http.request, http.response);
+        break;
       case 'rtc':
         // A request without upgrade; the empty body is part of the contract.
         sendText(http.response, { status: 404, body: '' });
@@ -114,6 +119,9 @@ type Http = { request: IncomingMessage; response: ServerResponse };
 function routeName(path: string): RouteName {
   if (path.startsWith('/twirp/')) {
     return 'twirp';
+  }
+  if (path.startsWith('/admin/')) {
+    return 'admin';
   }
   if (path === '/meet' || path.startsWith('/meet/')) {
     return 'page';

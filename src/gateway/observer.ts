@@ -1,6 +1,6 @@
 import type { SocketEnd } from './close-codes.ts';
 
-export type RouteName = 'rtc' | 'validate' | 'twirp' | 'health' | 'page' | 'other';
+export type RouteName = 'rtc' | 'validate' | 'twirp' | 'health' | 'page' | 'admin' | 'other';
 
 /** What the gateway tells whoever counts; methods must be quick and must not throw. */
 export interface GatewayObserver {

@@ -1,13 +1,14 @@
 import { DisconnectReason } from '@livekit/protocol';
 import type { WebSocketServer } from 'ws';
 import { type HttpRefusal, joinRefusal } from '../protocol/http-errors.ts';
-import type { ConnectionId, NodeId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { JoinParameters } from '../protocol/session-messages.ts';
 import type { Logger } from '../observe/log.ts';
 import { causeForHost, type CloseFrame, type SocketEnd } from './close-codes.ts';
 import { toRefusal } from './errors.ts';
 import { findHost, type HostRules } from './find-host.ts';
-import type { HostChannel, HostLinks, HostSession } from './host-links.ts';
+import type { HostChannel, HostLinks, HostLoss, HostSession } from './host-links.ts';
+import { HostReturn } from './host-return.ts';
 import type { KeepAlive } from './keep-alive.ts';
 import { reconnectLeave } from './leave-frames.ts';
 import type { GatewayObserver } from './observer.ts';
@@ -17,6 +18,8 @@ import type { UpgradeSocket } from './upgrade-socket.ts';
 
 /** Between two looks for the host of a room. */
 const searchAgainMs = 50;
+/** For a host to take over an open socket. */
+const attachTimeoutMs = 3_000;
 
 /** What all sessions of a gateway share. */
 export type SessionSurroundings = {
@@ -29,6 +32,8 @@ export type SessionSurroundings = {
   firstAnswerTimeoutMs: number;
   /** How long a join is held while its room is between two hosts. */
   holdMs: number;
+  /** How long an open socket is kept while its room has no host. */
+  hostGraceMs: number;
   queueLimitBytes: number;
 };
 
@@ -57,6 +62,10 @@ export class SignalSession implements HostSession {
   #retry: NodeJS.Timeout | undefined;
   #channel: HostChannel | undefined;
   #socket: SignalSocket | undefined;
+  #participantSid: ParticipantSid | undefined;
+  #legHome: NodeId | undefined;
+  /** While the room is between two hosts. */
+  #return: HostReturn | undefined;
 
   constructor(options: SignalSessionOptions) {
     this.#options = options;
@@ -89,7 +98,8 @@ export class SignalSession implements HostSession {
     }
   }
 
-  accepted(frame: SignalFrame): void {
+  accepted(frame: SignalFrame, participantSid: ParticipantSid | undefined): void {
+    this.#participantSid = participantSid;
     if (this.#phase === 'waiting' && this.#open()) {
       this.send(frame);
     }
@@ -103,7 +113,27 @@ export class SignalSession implements HostSession {
   }
 
   notHere(): void {
-    this.#searchAgain();
+    if (this.#return === undefined) {
+      this.#searchAgain();
+    } else {
+      this.#return.searchAgain();
+    }
+  }
+
+  attached(): void {
+    this.#return?.attached();
+  }
+
+  legHome(nodeId: NodeId): void {
+    this.#legHome = nodeId;
+  }
+
+  returned(message: Uint8Array): void {
+    if (this.#return === undefined) {
+      this.#channel?.send({ kind: 'signal', connectionId: this.#options.connectionId, message });
+    } else {
+      this.#return.returned(message);
+    }
   }
 
   send(frame: SignalFrame): void {
@@ -121,21 +151,69 @@ export class SignalSession implements HostSession {
 
   closeSocket(frame: CloseFrame): void {
     this.#refuse(joinRefusal.internal);
+    this.#return?.close();
+    this.#return = undefined;
     this.#socket?.closeForHost(frame);
   }
 
-  hostLost(): void {
+  /** Media that was on the lost node is lost too, and its client told at once; other sessions go on at the next host. */
+  hostLost(loss: HostLoss): void {
     if (this.#phase === 'waiting') {
       this.#searchAgain();
       return;
     }
+    const isMediaLost = loss.kind === 'node-lost' && (this.#legHome === undefined || this.#legHome === loss.nodeId);
+    const next = loss.kind === 'room-moved' ? loss.next : undefined;
+    if (this.#participantSid === undefined || isMediaLost) {
+      this.#return?.close();
+      this.#return = undefined;
+      this.#reconnect();
+    } else if (this.#return === undefined) {
+      this.#channel?.detach();
+      this.#channel = undefined;
+      this.#goOnElsewhere(this.#participantSid, next);
+    } else {
+      this.#return.searchAgain(next);
+    }
+  }
+
+  #reconnect(): void {
     this.#socket?.send(new SignalFrame(reconnectLeave(DisconnectReason.MIGRATION)));
     this.#socket?.close('host-lost');
+  }
+
+  #goOnElsewhere(participantSid: ParticipantSid, next: NodeId | undefined): void {
+    const { hosts, links, log, hostGraceMs } = this.#around;
+    const { connectionId } = this.#options;
+    hosts.directory.forget(this.roomName);
+    const hostReturn = new HostReturn({
+      session: this,
+      connectionId,
+      participantSid,
+      next,
+      directory: hosts.directory,
+      links,
+      timings: { searchAgainMs, answerTimeoutMs: attachTimeoutMs, graceMs: hostGraceMs },
+      log,
+      attached: (channel) => {
+        this.#return = undefined;
+        this.#channel = channel;
+      },
+      givenUp: (why) => {
+        log.info({ connectionId, roomName: this.roomName, why }, 'a session found no host and has to join anew');
+        this.#return = undefined;
+        this.#reconnect();
+      },
+    });
+    this.#return = hostReturn;
+    hostReturn.start();
   }
 
   /** The gateway stops; the client resumes or joins elsewhere. */
   gatewayClosed(): void {
     this.#refuse(joinRefusal.draining);
+    this.#return?.close();
+    this.#return = undefined;
     this.#socket?.close('gateway-shutdown');
   }
 
@@ -201,18 +279,25 @@ export class SignalSession implements HostSession {
     }
     clearTimeout(this.#deadline);
     this.#phase = 'open';
-    const { connectionId } = this.#options;
     this.#socket = new SignalSocket({
       socket: webSocket,
       queueLimitBytes: this.#around.queueLimitBytes,
       observer: this.#around.observer,
-      onSignal: (message) => this.#channel?.send({ kind: 'signal', connectionId, message }),
+      onSignal: (message) => this.#say(message),
       onEnd: (end) => this.#socketEnded(end),
     });
     this.#around.keepAlive.add(this.#socket);
     this.#around.observer.socketOpened();
     this.#answered(101);
     return true;
+  }
+
+  #say(message: Uint8Array): void {
+    if (this.#return === undefined) {
+      this.#channel?.send({ kind: 'signal', connectionId: this.#options.connectionId, message });
+    } else {
+      this.#return.say(message);
+    }
   }
 
   #refuse(refusal: HttpRefusal): void {
@@ -254,6 +339,11 @@ export class SignalSession implements HostSession {
 
   #tellHost(end: SocketEnd): void {
     const cause = causeForHost(end);
+    if (cause !== undefined && this.#return !== undefined) {
+      // The next host gets to know.
+      this.#return.socketEnded(cause);
+      return;
+    }
     if (cause !== undefined) {
       this.#channel?.send({ kind: 'socketClosed', connectionId: this.#options.connectionId, cause });
     }

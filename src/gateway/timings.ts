@@ -4,6 +4,8 @@ export type GatewayTimings = {
   firstAnswerTimeoutMs: number;
   /** For which joins are held while their room is between two hosts; then they get 503 and come again. */
   holdMs: number;
+  /** How long open sockets are kept while their room has no host; as long as legs go on. */
+  hostGraceMs: number;
   /** Between WebSocket ping frames. */
   pingIntervalMs: number;
   /** Silence (no message, ping or pong) after which a socket counts as dead. */
@@ -23,6 +25,7 @@ export type GatewayTimings = {
 export const defaultTimings: GatewayTimings = {
   firstAnswerTimeoutMs: 10_000,
   holdMs: 2_000,
+  hostGraceMs: 60_000,
   pingIntervalMs: 10_000,
   pingTimeoutMs: 15_000,
   closeGraceMs: 2_000,

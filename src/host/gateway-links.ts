@@ -1,6 +1,6 @@
 /** Links from gateways: which socket and which command came over which of them. */
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId } from '../protocol/ids.ts';
 import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.ts';
 
 export type GatewayLink = Link<HostToGateway, GatewayToHost>;
@@ -54,8 +54,8 @@ export class GatewayLinks {
     return this.#linkOf.has(connectionId);
   }
 
-  /** Tells every gateway that has one of these sockets. */
-  loseRoom(roomName: string, connections: Iterable<ConnectionId>): void {
+  /** Tells every gateway that has one of these sockets. @param nodeId the next host, where it is known */
+  loseRoom(roomName: string, connections: Iterable<ConnectionId>, nodeId: NodeId | undefined): void {
     const links = new Set<GatewayLink>();
     for (const connectionId of connections) {
       const link = this.#linkOf.get(connectionId);
@@ -64,7 +64,7 @@ export class GatewayLinks {
       }
     }
     for (const link of links) {
-      link.send({ kind: 'roomLost', roomName });
+      link.send({ kind: 'roomLost', roomName, ...(nodeId === undefined ? {} : { nodeId }) });
     }
   }
 
@@ -89,6 +89,9 @@ export class GatewayLinks {
       case 'refused':
       case 'closeSocket':
       case 'notHere':
+      case 'attached':
+      case 'legHome':
+      case 'returned':
         return this.#linkOf.get(message.connectionId)?.send(message, epoch);
       case 'roomLost':
         return;

@@ -34,7 +34,11 @@ function createLinks() {
   const state: { choice: NodeId | undefined; isReachable: boolean } = { choice: own, isReachable: true };
   const links = new LegLinks({
     nodeId: own,
-    placer: { choose: () => state.choice, connect: (id) => (state.isReachable ? connect(id) : lostLink()) },
+    placer: {
+      choose: () => state.choice,
+      complaint: () => undefined,
+      connect: (id) => (state.isReachable ? connect(id) : lostLink()),
+    },
     receive: () => undefined,
     lost: (legs) => lost.push(legs),
   });

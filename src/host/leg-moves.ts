@@ -1,18 +1,19 @@
-/** The port through which participants of this node's rooms are moved to legs on other nodes. */
+/** Rooms and participants of this node's rooms on their way to other nodes, as a drain asks for it. */
 import { PlenumError } from '../lib/errors.ts';
 import type { DrainLeg } from '../placement/drain-plan.ts';
 import type { LegId, NodeId } from '../protocol/ids.ts';
-import type { LegMoveAction } from '../room/move-state.ts';
+import type { HostMoves } from './host-moves.ts';
 import type { RoomDriver } from './room-driver.ts';
+import type { RoomMoveAction, RoomMoves, RoomsOnNode } from './room-moves.ts';
 
 export type LegMovesOptions = {
-  rooms: () => Iterable<RoomDriver>;
-  room: (roomName: string) => RoomDriver | undefined;
+  hosts: HostMoves;
+  drivers: ReadonlyMap<string, RoomDriver>;
   /** Where a leg is; undefined when it is nowhere any more. */
   homeOf: (leg: LegId) => NodeId | undefined;
 };
 
-export class LegMoves {
+export class LegMoves implements RoomMoves {
   readonly #options: LegMovesOptions;
 
   constructor(options: LegMovesOptions) {
@@ -20,36 +21,45 @@ export class LegMoves {
   }
 
   /**
-   * Participants who have a leg on that node, with how far their moves are. One whose next leg is up is listed until the
-   * former one is closed; its age then counts from the moment that it was up.
+   * Of participants: those who have a leg on that node, with how far their moves are. One whose next leg is up is listed
+   * until the former one is closed; its age then counts from the moment that it was up.
    */
-  on(nodeId: NodeId): DrainLeg[] {
-    const { rooms, homeOf } = this.#options;
-    return [...rooms()].flatMap((driver) =>
-      driver
-        .movableLegs()
-        .filter(({ leg }) => homeOf(leg) === nodeId)
-        .map(({ participantSid, publishes, acceptsMove, move }) => ({
-          participantSid,
-          roomName: driver.room.name,
-          publishes,
-          acceptsMove,
-          move,
-        })),
-    );
+  on(nodeId: NodeId): RoomsOnNode {
+    const { hosts, drivers } = this.#options;
+    return { rooms: hosts.on(nodeId), legs: [...drivers.values()].flatMap((driver) => this.#legsOf(driver, nodeId)) };
   }
 
-  /** @throws PlenumError when the room is not hosted here */
-  perform(action: LegMoveAction): void {
-    const driver = this.#options.room(action.roomName);
+  perform(action: RoomMoveAction): void {
+    const driver = this.#options.drivers.get(action.roomName);
     if (driver === undefined) {
-      throw new PlenumError({
-        code: 'failed_precondition',
-        reason: 'room-not-here',
-        message: `room ${action.roomName} is not hosted on this node`,
-        details: { roomName: action.roomName },
-      });
+      throw notHostedHere(action.roomName);
     }
-    driver.handle({ kind: 'move', action });
+    if (action.kind === 'moveHost' || action.kind === 'abortHostMove') {
+      this.#options.hosts.perform(action);
+    } else {
+      driver.handle({ kind: 'move', action });
+    }
   }
+
+  #legsOf(driver: RoomDriver, nodeId: NodeId): DrainLeg[] {
+    return driver
+      .movableLegs()
+      .filter(({ leg }) => this.#options.homeOf(leg) === nodeId)
+      .map(({ participantSid, publishes, acceptsMove, move }) => ({
+        participantSid,
+        roomName: driver.room.name,
+        publishes,
+        acceptsMove,
+        move,
+      }));
+  }
+}
+
+function notHostedHere(roomName: string): PlenumError {
+  return new PlenumError({
+    code: 'unavailable',
+    reason: 'not-here',
+    message: 'the room is hosted by another node',
+    details: { room: roomName },
+  });
 }

@@ -24,6 +24,12 @@ export type RoomDriverOptions = {
   epoch?: number | undefined;
   /** Unix milliseconds. */
   now: () => number;
+  /** Whether this host may do or say anything now; while it may not, events wait. */
+  mayAct?: () => boolean;
+  /** It was not allowed to act: `poke` is to be called when it may be again. */
+  silenced?: () => void;
+  /** More waits than may: the room is to be let go of. */
+  overflowed?: () => void;
   /** Carries out an effect other than `closed`. */
   perform: (effect: RoomEffect) => void;
   /** The room is over; called once. */
@@ -41,6 +47,9 @@ export type RoomRemains = {
   commands: number[];
 };
 
+/** For a host that may not act for some seconds. */
+const maxWaitingEvents = 10_000;
+
 /** The longest delay that Node's timers take. */
 const maxDelayMs = 2 ** 31 - 1;
 
@@ -53,6 +62,7 @@ export class RoomDriver {
   #queue: RoomEvent[] = [];
   #isRunning = false;
   #isClosed = false;
+  #isHeld = false;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs: number | undefined;
 
@@ -77,12 +87,34 @@ export class RoomDriver {
     return this.#options.epoch;
   }
 
-  /** Another node hosts the room: nothing more is done or said here. */
-  abandon(): void {
+  /** Another node hosts the room: nothing more is done or said here. @returns the events that nobody dealt with */
+  abandon(): RoomEvent[] {
     this.#isClosed = true;
-    this.#queue = [];
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    return this.#queue.splice(0);
+  }
+
+  /** Events wait until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.poke();
+  }
+
+  /** It may be allowed to act again. */
+  poke(): void {
+    if (!this.#isClosed && !this.#isRunning) {
+      this.#run();
+    }
+  }
+
+  /** A leg that an earlier host of the room has opened. */
+  adopt(leg: LegId): void {
+    this.#legs.add(leg);
   }
 
   remains(): RoomRemains {
@@ -99,6 +131,10 @@ export class RoomDriver {
     if (this.#isClosed) {
       return;
     }
+    if (this.#queue.length >= maxWaitingEvents && !this.#isRunning) {
+      this.#options.overflowed?.();
+      return;
+    }
     this.#expect(event);
     this.#queue.push(event);
     if (!this.#isRunning) {
@@ -110,13 +146,30 @@ export class RoomDriver {
     this.#isRunning = true;
     try {
       // What waits when the room closes is still answered, by the closed room.
-      for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) {
-        this.#step(event);
+      while (this.#queue.length > 0 && this.#mayAct()) {
+        const event = this.#queue.shift();
+        if (event !== undefined) this.#step(event);
       }
     } finally {
       this.#isRunning = false;
     }
-    this.#armTimer();
+    if (this.#queue.length === 0) {
+      this.#armTimer();
+    }
+  }
+
+  #mayAct(): boolean {
+    const { mayAct = () => true, silenced } = this.#options;
+    if (this.#isHeld) {
+      return false;
+    }
+    const may = mayAct();
+    if (!may) {
+      // Measurements are soon out of date, and would fill the queue.
+      this.#queue = this.#queue.filter((event) => !isMeasurement(event));
+      silenced?.();
+    }
+    return may;
   }
 
   #step(event: RoomEvent): void {
@@ -153,7 +206,7 @@ export class RoomDriver {
     if (event.kind !== 'gateway') {
       return;
     }
-    if (event.message.kind === 'join') {
+    if (event.message.kind === 'join' || event.message.kind === 'attach') {
       this.#waiting.add(event.message.connectionId);
     } else if (event.message.kind === 'socketClosed') {
       this.#waiting.delete(event.message.connectionId);
@@ -172,7 +225,7 @@ export class RoomDriver {
   }
 
   #rememberGateway(message: HostToGateway): void {
-    if (message.kind === 'accepted') {
+    if (message.kind === 'accepted' || message.kind === 'attached') {
       this.#waiting.delete(message.connectionId);
       this.#connections.add(message.connectionId);
     } else if (message.kind === 'refused' || message.kind === 'closeSocket') {
@@ -212,4 +265,8 @@ export class RoomDriver {
       this.handle({ kind: 'deadline' });
     }, delayMs);
   }
+}
+
+function isMeasurement(event: RoomEvent): boolean {
+  return event.kind === 'leg' && (event.message.kind === 'levels' || event.message.kind === 'quality');
 }

@@ -10,7 +10,6 @@ import {
   ListParticipantsResponse,
   SignalRequest,
   SignalResponse,
-  WebhookEvent,
 } from '@livekit/protocol';
 import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
@@ -21,7 +20,8 @@ import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { Room } from '../room/room.ts';
 import { countingSuffix, joinParameters, startMs, testSettings, type JoinOverrides } from '../room/room-test-kit.ts';
-import { RoomHostNode, type CreateRoom } from './room-host-node.ts';
+import type { CreateRoom } from './contracts.ts';
+import { RoomHostNode } from './room-host-node.ts';
 
 const nodeId = 'ND_test' as NodeId;
 const connection = (name: string) => `CO_${name}` as ConnectionId;
@@ -103,7 +103,7 @@ function createHost(changes: { createRoom?: CreateRoom; settings?: Partial<typeo
   const host = new RoomHostNode({
     settings: { ...testSettings, ...changes.settings },
     registrar: directory,
-    webhooks: { publish: (event) => webhooks.push(WebhookEvent.fromBinary(event).event) },
+    webhooks: { publish: ({ event }) => webhooks.push(event) },
     signRefreshToken: (token) => Promise.resolve(`token of ${token.identity}`),
     random: countingSuffix(),
     log: createLog({ level: 'error', json: true }).child({}, { level: 'silent' }),

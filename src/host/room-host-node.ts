@@ -1,8 +1,7 @@
 /** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
-import type { Logger } from '../observe/log.ts';
-import type { RoomOwnership, RoomRegistrar } from '../cluster/directory.ts';
+import type { RoomOwnership } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId, LegId, NodeId, RandomSuffix } from '../protocol/ids.ts';
+import { participantOfLeg, type ConnectionId, type LegId, type NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';
@@ -12,52 +11,29 @@ import { refuseResume } from '../room/resume.ts';
 import { Room } from '../room/room.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 import { decodeSavedRoom, type SavedRoom } from '../room/saved-room.ts';
-import type { RoomSettings } from '../room/settings.ts';
 import { encodeSignal } from '../room/wire.ts';
-import type { SignRefreshToken, WebhookSink } from './contracts.ts';
+import { notHere, roomMoved, shuttingDown, toFailure } from './command-results.ts';
+import type { CreateRoom, RoomHostNodeOptions, RoomHostStats } from './contracts.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
+import { HostMoves } from './host-moves.ts';
+import { LegHomes } from './leg-homes.ts';
+import { LegLinks } from './leg-links.ts';
 import { LegMoves } from './leg-moves.ts';
-import { LegLinks, type LegPlacer } from './leg-links.ts';
-import { OpeningRooms, type RoomAnswer } from './opening-rooms.ts';
-import { RoomDriver, type DrivenRoom } from './room-driver.ts';
+import { OpeningRooms, type OwnedRoom, type RoomAnswer } from './opening-rooms.ts';
+import { Restatements, type Collected } from './restatements.ts';
+import { decodeRoomNodes, encodeRoomNodes } from '../cluster/room-nodes.ts';
+import { sortUnheard } from './unheard-events.ts';
+import { Waiters } from './waiters.ts';
+import { RoomDriver } from './room-driver.ts';
+import type { RoomMoves } from './room-moves.ts';
 
-export type CreateRoom = (options: {
-  name: string;
-  nowMs: number;
-  createdBy?: JoinParameters;
-  saved?: SavedRoom;
-}) => DrivenRoom;
-
-export type RoomHostNodeOptions = {
-  settings: RoomSettings;
-  registrar: RoomRegistrar;
-  /** Of a node in a cluster, in place of `registrar`: rooms are asked for before they are opened. */
-  ownership?: RoomOwnership;
-  /** Of a node in a cluster: legs may be on others. */
-  legPlacer?: LegPlacer;
-  webhooks: WebhookSink;
-  signRefreshToken: SignRefreshToken;
-  random: RandomSuffix;
-  log: Logger;
-  /** Unix milliseconds. */
-  now?: () => number;
-  /** Replaced in tests of rooms that fail. */
-  createRoom?: CreateRoom;
-};
-
-export type RoomHostStats = {
-  rooms: number;
-  participants: number;
-  connections: number;
-  legs: number;
-  gateways: number;
-  pendingCommands: number;
-  /** Rooms that were ended because their own code threw, since the start. */
-  failedRooms: number;
-};
+/** How long a new host waits for nodes that are alive and do not answer. */
+const collectTimeoutMs = 400;
 
 export class RoomHostNode {
+  /** Its rooms on their way to other nodes. */
+  readonly moves: RoomMoves;
   readonly #options: RoomHostNodeOptions;
   readonly #now: () => number;
   readonly #createRoom: CreateRoom;
@@ -67,11 +43,13 @@ export class RoomHostNode {
   readonly #gateways: GatewayLinks;
   readonly #legs: LegLinks;
   readonly #opening: OpeningRooms | undefined;
-  /** Moves participants of the rooms that are hosted here. */
-  readonly legMoves: LegMoves;
+  readonly #restatements: Restatements;
+  /** Rooms that wait to be allowed to act. */
+  readonly #silent = new Set<RoomDriver>();
+  readonly #legHomes: LegHomes;
   #failedRooms = 0;
   #isClosed = false;
-  #whenEmpty: (() => void)[] = [];
+  readonly #whenEmpty = new Waiters();
 
   constructor(options: RoomHostNodeOptions) {
     this.#options = options;
@@ -85,24 +63,54 @@ export class RoomHostNode {
     this.#legs = new LegLinks({
       nodeId: options.settings.nodeId as NodeId,
       placer: options.legPlacer,
-      receive: (message) => this.#handleLeg(message),
+      receive: (message, nodeId) => this.#handleLeg(message, nodeId),
       lost: (legs) => this.#legsLost(legs),
+      unlinked: (nodeId) => this.#restatements.unlinked(nodeId),
+      changed: (roomName) => this.#saveNodes(roomName),
+      placed: (leg) => this.#legHomes.placed(leg),
     });
-    this.legMoves = new LegMoves({
-      rooms: () => this.#drivers.values(),
-      room: (roomName) => this.#drivers.get(roomName),
-      homeOf: (leg) => this.#legs.homeOf(leg),
+    this.#legHomes = new LegHomes({
+      homeOf: (leg) => (options.legPlacer === undefined ? undefined : this.#legs.homeOf(leg)),
+      tell: (connectionId, nodeId) => this.#gateways.send({ kind: 'legHome', connectionId, nodeId }),
+    });
+    this.#restatements = new Restatements({
+      ask: (nodeId, roomName, epoch) => this.#legs.ask(nodeId, roomName, epoch),
+      isDoubtful: (nodeId) => options.legPlacer?.isTrusted?.(nodeId) === false,
+      timeoutMs: collectTimeoutMs,
     });
     const { ownership } = options;
     ownership?.onLost((roomName) => this.#roomLost(roomName));
+    ownership?.onVoice(() => this.#voiceBack());
     this.#opening =
       ownership &&
       new OpeningRooms({
         ownership,
-        open: (roomName, { epoch, parts }) =>
-          this.#openRoom(roomName, { epoch, saved: parts === undefined ? undefined : decodeSavedRoom(parts) }),
+        open: (roomName, grant, createdBy) => this.#openOwned(ownership, roomName, { grant, createdBy }),
         log: options.log,
       });
+    const hosts = new HostMoves({
+      nodeId: options.settings.nodeId as NodeId,
+      rooms: () => this.#drivers.keys(),
+      legNodes: (roomName) => this.#legs.nodesOf(roomName),
+      move: (roomName, target) => this.#moveRoom(roomName, target),
+      now: () => performance.now(),
+    });
+    this.moves = new LegMoves({ hosts, drivers: this.#drivers, homeOf: (leg) => this.#legs.homeOf(leg) });
+  }
+
+  /** Legs of a room that this node may host are on another one and have no host. */
+  legsHere(nodeId: NodeId, roomName: string): void {
+    const ask = (): void => {
+      const driver = this.#drivers.get(roomName);
+      if (driver?.epoch !== undefined) {
+        this.#legs.ask(nodeId, roomName, driver.epoch);
+      }
+    };
+    if (this.#drivers.has(roomName)) {
+      ask();
+    } else if (!this.#isClosed) {
+      this.#opening?.request(roomName, { mayCreate: false }, ask);
+    }
   }
 
   /** The link to the node's legs; all of them are lost when it closes. */
@@ -141,25 +149,7 @@ export class RoomHostNode {
 
   /** Resolves when the last room is finished; rejects with the signal's reason when it aborts first. */
   drain(signal: AbortSignal): Promise<void> {
-    if (this.#drivers.size === 0) {
-      return Promise.resolve();
-    }
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        this.#whenEmpty = this.#whenEmpty.filter((waiting) => waiting !== empty);
-        reject(signal.reason as Error);
-      };
-      const empty = (): void => {
-        signal.removeEventListener('abort', aborted);
-        resolve();
-      };
-      if (signal.aborted) {
-        aborted();
-        return;
-      }
-      signal.addEventListener('abort', aborted, { once: true });
-      this.#whenEmpty.push(empty);
-    });
+    return this.#drivers.size === 0 ? Promise.resolve() : this.#whenEmpty.wait(signal);
   }
 
   /** Ends all rooms and links. Safe to call twice. */
@@ -175,13 +165,17 @@ export class RoomHostNode {
   /** Gives every room to another node, whose clients are told to join anew; no new room is taken from now on. */
   async moveRooms(): Promise<void> {
     this.#isClosed = true;
-    const { ownership } = this.#options;
-    const moves = [...this.#drivers.keys()].map(async (roomName) => {
-      if ((await ownership?.handOver(roomName)) === true) {
-        this.#roomLost(roomName);
-      }
-    });
-    await Promise.all(moves);
+    await Promise.all([...this.#drivers.keys()].map((roomName) => this.#moveRoom(roomName, undefined)));
+  }
+
+  /** @returns whether another node has the room now */
+  async #moveRoom(roomName: string, target: NodeId | undefined): Promise<boolean> {
+    this.#drivers.get(roomName)?.handle({ kind: 'moving' });
+    const successor = await this.#options.ownership?.handOver(roomName, target);
+    if (successor !== undefined) {
+      this.#roomLost(roomName, successor);
+    }
+    return successor !== undefined;
   }
 
   #handleGateway(link: GatewayLink, message: GatewayToHost): void {
@@ -191,7 +185,11 @@ export class RoomHostNode {
       case 'command':
         return this.#command(link, message);
       case 'signal':
-        return this.#driverByConnection.get(message.connectionId)?.handle({ kind: 'gateway', message });
+        return this.#signal(link, message);
+      case 'attach':
+        return this.#attach(link, message);
+      case 'superseded':
+        return this.#options.ownership?.superseded(message.roomName, message.epoch);
       case 'socketClosed':
         return this.#socketClosed(message);
     }
@@ -201,7 +199,7 @@ export class RoomHostNode {
     const { connectionId, join } = message;
     this.#gateways.bind(connectionId, link);
     const existing = this.#drivers.get(join.roomName);
-    if (existing === undefined && join.resume !== undefined) {
+    if (existing === undefined && join.resume !== undefined && this.#opening === undefined) {
       this.#sendAll(refuseResume(connectionId));
       return;
     }
@@ -212,7 +210,14 @@ export class RoomHostNode {
       return;
     }
     if (existing === undefined && this.#opening !== undefined) {
-      this.#opening.request(join.roomName, true, (answer) => this.#joinAnswered(link, message, answer));
+      // Only masters place rooms: one that the store does not know is not made here, past every limit.
+      const request = { mayCreate: false, ...(join.resume === undefined ? { createdBy: join } : {}) };
+      this.#opening.request(join.roomName, request, (answer) => this.#joinAnswered(link, message, answer));
+      return;
+    }
+    const noRoom = join.resume === undefined ? this.#legs.complaint(join.roomName, join.identity) : undefined;
+    if (noRoom !== undefined) {
+      this.#sendAll([{ kind: 'refused', connectionId, status: 503, body: noRoom }]);
       return;
     }
     const driver = existing ?? this.#openRoom(join.roomName, { createdBy: join });
@@ -229,8 +234,11 @@ export class RoomHostNode {
     switch (answer.kind) {
       case 'opened':
         return this.#join(link, message);
-      case 'elsewhere':
       case 'missing':
+        return this.#sendAll(
+          message.join.resume === undefined ? [{ kind: 'notHere', connectionId }] : refuseResume(connectionId),
+        );
+      case 'elsewhere':
         return this.#sendAll([{ kind: 'notHere', connectionId }]);
       case 'failed': {
         const { error } = answer;
@@ -240,23 +248,55 @@ export class RoomHostNode {
     }
   }
 
+  #signal(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'signal' }>): void {
+    const driver = this.#driverByConnection.get(message.connectionId);
+    if (driver !== undefined) {
+      driver.handle({ kind: 'gateway', message });
+    } else if (this.#opening !== undefined) {
+      // The room was given away before this came; the gateway knows where to, or will.
+      link.send({ kind: 'returned', connectionId: message.connectionId, message: message.message });
+    }
+  }
+
+  #attach(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'attach' }>): void {
+    const { connectionId, roomName, participantSid } = message;
+    this.#gateways.bind(connectionId, link);
+    const driver = this.#drivers.get(roomName);
+    if (driver !== undefined && !this.#isClosed) {
+      this.#driverByConnection.set(connectionId, driver);
+      driver.handle({ kind: 'gateway', message });
+      this.#legHomes.bind(participantSid, connectionId);
+      return;
+    }
+    if (this.#opening === undefined || this.#isClosed) {
+      this.#sendAll([{ kind: 'notHere', connectionId }]);
+      return;
+    }
+    this.#opening.request(roomName, { mayCreate: false }, (answer) => {
+      if (this.#gateways.isBound(connectionId) && answer.kind === 'opened') {
+        this.#attach(link, message);
+      } else {
+        this.#sendAll([{ kind: 'notHere', connectionId }]);
+      }
+    });
+  }
+
   #command(link: GatewayLink, message: Extract<GatewayToHost, { kind: 'command' }>): void {
     const requestId = this.#gateways.expectResult(link, message.requestId);
-    const { roomName, command } = message;
+    const { roomName } = message;
     if (this.#opening === undefined || this.#drivers.has(roomName) || this.#isClosed) {
       this.#runCommand(requestId, message);
       return;
     }
-    const mayCreate = answerWithoutRoom(command.method) === undefined;
-    this.#opening.request(roomName, mayCreate, (answer) => {
+    this.#opening.request(roomName, { mayCreate: false }, (answer) => {
       switch (answer.kind) {
         case 'opened':
         case 'missing':
           return this.#runCommand(requestId, message);
         case 'elsewhere':
-          return this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
+          return this.#answer(requestId, notHere);
         case 'failed':
-          return this.#sendAll([{ kind: 'commandResult', requestId, result: toFailure(answer.error) }]);
+          return this.#answer(requestId, toFailure(answer.error));
       }
     });
   }
@@ -266,16 +306,19 @@ export class RoomHostNode {
     const driver = this.#drivers.get(roomName);
     const missing = driver === undefined ? answerWithoutRoom(command.method) : undefined;
     if (missing !== undefined) {
-      this.#sendAll([{ kind: 'commandResult', requestId, result: missing }]);
+      this.#answer(requestId, missing);
     } else if (this.#isClosed) {
-      const result = this.#opening === undefined ? shuttingDown : notHere;
-      this.#sendAll([{ kind: 'commandResult', requestId, result }]);
+      this.#answer(requestId, this.#opening === undefined ? shuttingDown : notHere);
     } else if (driver === undefined && this.#opening !== undefined) {
-      this.#sendAll([{ kind: 'commandResult', requestId, result: notHere }]);
+      this.#answer(requestId, notHere);
     } else {
       const target = driver ?? this.#openRoom(roomName, {});
       target.handle({ kind: 'gateway', message: { kind: 'command', requestId, roomName, command } });
     }
+  }
+
+  #answer(requestId: number, result: CommandResult): void {
+    this.#sendAll([{ kind: 'commandResult', requestId, result }]);
   }
 
   #socketClosed(message: Extract<GatewayToHost, { kind: 'socketClosed' }>): void {
@@ -288,7 +331,18 @@ export class RoomHostNode {
     this.#socketClosed({ kind: 'socketClosed', connectionId, cause: 'gateway-shutdown' });
   }
 
-  #handleLeg(message: LegToHost): void {
+  #handleLeg(message: LegToHost, nodeId: NodeId): void {
+    if (this.#restatements.receive(message, nodeId)) {
+      return;
+    }
+    if (message.kind === 'superseded') {
+      this.#options.ownership?.superseded(message.roomName, message.epoch);
+      return;
+    }
+    if (message.kind === 'restated') {
+      this.#restatedLate(message, nodeId);
+      return;
+    }
     const driver = 'leg' in message ? this.#driverByLeg.get(message.leg) : this.#drivers.get(message.roomName);
     driver?.handle({ kind: 'leg', message });
   }
@@ -301,25 +355,115 @@ export class RoomHostNode {
     }
   }
 
-  /** Another node hosts the room, or it is to: its clients are told to join there, and nobody hears of an end. */
-  #roomLost(roomName: string): void {
+  /** Another node hosts the room, or it is to: gateways and legs go on with that one, and nobody hears of an end. */
+  #roomLost(roomName: string, successor?: NodeId): void {
     const driver = this.#drivers.get(roomName);
     if (driver === undefined) {
       return;
     }
-    const { connections, waiting, legs } = driver.remains();
-    driver.abandon();
+    const { connections, waiting, legs, commands } = driver.remains();
+    const { signals, answers, unheard } = sortUnheard(driver.abandon());
     this.#drivers.delete(roomName);
-    this.#gateways.loseRoom(roomName, [...connections, ...waiting]);
+    this.#silent.delete(driver);
+    this.#gateways.loseRoom(roomName, [...connections, ...waiting], successor);
+    this.#sendAll(signals);
+    for (const requestId of commands) {
+      this.#answer(requestId, unheard.has(requestId) ? notHere : roomMoved);
+    }
     for (const connectionId of [...connections, ...waiting]) {
       this.#forgetConnection(connectionId);
     }
     for (const leg of legs) {
       this.#driverByLeg.delete(leg);
-      this.#legs.send({ kind: 'close', leg, reason: 'host-lost' }, driver.epoch);
+      this.#legHomes.forget(leg);
     }
+    this.#legs.release({ kind: 'release', roomName, answers }, driver.epoch);
     this.#options.log.info({ room: roomName, epoch: driver.epoch }, 'room left to another node');
     this.#tellWhenEmpty();
+  }
+
+  /** Opens a room that the store has granted, with all that an earlier host has left of it. */
+  async #openOwned(
+    ownership: RoomOwnership,
+    roomName: string,
+    { grant, createdBy }: { grant: OwnedRoom; createdBy: JoinParameters | undefined },
+  ): Promise<boolean> {
+    const { epoch, parts } = grant;
+    const saved = parts === undefined ? undefined : decodeSavedRoom(parts);
+    let collected: Collected | undefined;
+    if (saved !== undefined) {
+      const { nodeId } = this.#options.settings;
+      this.#legs.collect(roomName);
+      collected = await this.#restatements.collect(roomName, epoch, [nodeId as NodeId, ...decodeRoomNodes(parts)]);
+    }
+    if (ownership.epochOf(roomName) !== epoch || this.#isClosed) {
+      return false;
+    }
+    const driver = this.#openRoom(roomName, { epoch, saved, ...(createdBy === undefined ? {} : { createdBy }) });
+    driver.handle({ kind: 'deadline' });
+    if (collected !== undefined) {
+      this.#takeLegs(driver, collected);
+      this.#legs.collected(roomName, epoch);
+      return true;
+    }
+    // Nobody is told a sid that the next host would not know.
+    driver.hold();
+    void ownership.saved(roomName).finally(() => driver.release());
+    return true;
+  }
+
+  #takeLegs(driver: RoomDriver, { legs, isComplete, messages }: Collected): void {
+    const { epoch } = driver;
+    const roomName = driver.room.name;
+    for (const { leg, nodeId } of legs) {
+      this.#legs.adopt(leg.leg, nodeId, { roomName, epoch });
+      this.#driverByLeg.set(leg.leg, driver);
+      driver.adopt(leg.leg);
+    }
+    driver.handle({ kind: 'restated', legs: legs.map(({ leg }) => leg), isComplete });
+    for (const { leg } of legs) {
+      // Those that are not wanted any more are closed by now.
+      if (this.#driverByLeg.has(leg.leg)) {
+        this.#legHomes.carries(leg.leg);
+      }
+    }
+    for (const message of messages) {
+      if ('leg' in message) {
+        this.#driverByLeg.get(message.leg)?.handle({ kind: 'leg', message });
+      }
+    }
+    this.#options.log.info({ room: roomName, epoch, legs: legs.length, isComplete }, 'legs go on under this host');
+  }
+
+  /** A node that was slow, or that found this host by itself. */
+  #restatedLate(message: Extract<LegToHost, { kind: 'restated' }>, nodeId: NodeId): void {
+    const driver = this.#drivers.get(message.roomName);
+    const epoch = driver?.epoch;
+    if (driver === undefined || epoch === undefined || this.#driverByLeg.has(message.leg)) {
+      return;
+    }
+    if (message.epoch >= epoch) {
+      // It was a leg of this very host, which gave it up when it lost the way to it.
+      this.#legs.adopt(message.leg, nodeId, { roomName: message.roomName, epoch });
+      this.#legs.send({ kind: 'close', leg: message.leg, reason: 'connection-lost' }, epoch);
+      return;
+    }
+    this.#takeLegs(driver, { legs: [{ nodeId, leg: message }], isComplete: false, messages: [] });
+  }
+
+  /** For the next host: where the room's legs are. */
+  #saveNodes(roomName: string): void {
+    const { ownership } = this.#options;
+    if (ownership !== undefined && this.#drivers.has(roomName)) {
+      ownership.save(roomName, [encodeRoomNodes(this.#legs.nodesOf(roomName))]);
+    }
+  }
+
+  #voiceBack(): void {
+    for (const driver of this.#silent) {
+      this.#silent.delete(driver);
+      driver.poke();
+    }
   }
 
   #openRoom(
@@ -337,6 +481,9 @@ export class RoomHostNode {
       room,
       epoch,
       now: this.#now,
+      mayAct: () => this.#options.ownership?.mayAct(name) ?? true,
+      silenced: () => this.#silent.add(driver),
+      overflowed: () => this.#roomLost(name),
       perform: (effect) => this.#perform(driver, effect),
       closed: (reason) => this.#roomClosed(driver, reason),
       failed: (error) => this.#roomFailed(driver, error),
@@ -353,8 +500,7 @@ export class RoomHostNode {
       case 'toLeg':
         return this.#sendToLeg(driver, effect.message, effect.target);
       case 'webhook':
-        // A node that reaches neither the store nor any gateway may have been replaced: it must not tell of an end.
-        return this.#hasVoice() ? this.#options.webhooks.publish(effect.event) : undefined;
+        return this.#options.webhooks.publish(effect.event);
       case 'publishRoom':
         return (this.#options.ownership ?? this.#options.registrar).publish(driver.room.name, effect.room);
       case 'save':
@@ -368,13 +514,11 @@ export class RoomHostNode {
     }
   }
 
-  #hasVoice(): boolean {
-    const { ownership } = this.#options;
-    return ownership === undefined || ownership.isConfirmed() || this.#gateways.size > 0;
-  }
-
   #sendToGateway(message: HostToGateway, epoch?: number): void {
     this.#gateways.send(message, epoch);
+    if (message.kind === 'accepted' && message.participantSid !== undefined) {
+      this.#legHomes.bind(message.participantSid, message.connectionId);
+    }
     if (message.kind === 'refused' || message.kind === 'closeSocket' || message.kind === 'notHere') {
       this.#forgetConnection(message.connectionId);
     }
@@ -392,10 +536,14 @@ export class RoomHostNode {
   }
 
   #sendToLeg(driver: RoomDriver, message: HostToLeg, target?: NodeId): void {
+    if (message.kind === 'activate') {
+      this.#legHomes.carries(message.leg);
+    }
     if (message.kind === 'open') {
       this.#driverByLeg.set(message.leg, driver);
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
+      this.#legHomes.forget(message.leg);
     }
     if (!this.#legs.send(message, driver.epoch, target) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
@@ -437,25 +585,7 @@ export class RoomHostNode {
 
   #tellWhenEmpty(): void {
     if (this.#drivers.size === 0) {
-      for (const empty of this.#whenEmpty.splice(0)) {
-        empty();
-      }
+      this.#whenEmpty.wake();
     }
   }
 }
-
-/** The caller asks the directory again. */
-const notHere: CommandResult = {
-  ok: false,
-  code: 'unavailable',
-  message: 'the room is between two nodes',
-  meta: { reason: 'not-here' },
-};
-
-function toFailure(error: unknown): CommandResult {
-  return error instanceof PlenumError
-    ? { ok: false, code: error.code, message: error.message, meta: { reason: error.reason } }
-    : { ok: false, code: 'internal', message: 'the room could not be opened' };
-}
-
-const shuttingDown: CommandResult = { ok: false, code: 'unavailable', message: 'server is shutting down' };

@@ -9,6 +9,8 @@ export type RoomSettingsOptions = {
   nodeId: NodeId;
   /** Unix milliseconds: TURN credentials end at a time of day. */
   now: () => number;
+  /** In a cluster; see `RoomSettings`. */
+  givesKeepsakes?: boolean;
 };
 
 export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
@@ -32,6 +34,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     speakerIntervalMs: config.audio.update_interval,
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
+    givesKeepsakes: options.givesKeepsakes ?? false,
     iceServersOf: (participant) => iceServersOf(config, participant, options.now()),
   };
 }

@@ -8,6 +8,7 @@ import { startTestPool } from '../../test/kit/media-pool.ts';
 import { PeerLinks } from '../../test/kit/peer-links.ts';
 import { until } from '../../test/kit/until.ts';
 import { configSchema } from '../config/options.ts';
+import type { RoomRouter } from '../media/room-router.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import { nodeId, type NodeId } from '../protocol/ids.ts';
 import type { ActualPublication, Quality } from '../protocol/leg-messages.ts';
@@ -110,8 +111,27 @@ describe('one publisher and sixty subscribers over two workers of each of two no
     const dumps = await Promise.all(routers(one, two).map((router) => router.dump()));
     const copies = dumps.map((dump) => dump.mapProducerIdConsumerIds.length);
     assert.deepEqual(copies, [1, 1, 1, 1]);
+    assert.ok(mostCopiesSent(dumps) <= perWorker + 3, 'a worker sends one track too often');
     const piped = routers(one, two).flatMap((router) => [...router.pipeEnds]);
     assert.equal(piped.length, 6, 'three pipes with two ends each');
+  });
+
+  it('spreads the viewers of a track in the same way whose publisher was there after them', async () => {
+    const late = near[0];
+    assert.ok(late !== undefined);
+    const [sound] = await late.publish([late.publisher.addAudio({})]);
+    assert.ok(sound !== undefined);
+    const others = [...near, ...far].filter((participant) => participant !== late);
+    for (const participant of others) {
+      participant.subscribe([subscriptionTo(video, publisher.leg), subscriptionTo(sound, late.leg)]);
+    }
+    await Promise.all(others.map((participant) => participant.bound(patience)));
+    const dumps = await Promise.all(routers(one, two).map((router) => router.dump()));
+    assert.ok(mostCopiesSent(dumps) <= perWorker + 3, 'a worker sends one track too often');
+    for (const participant of others) {
+      participant.subscribe([subscriptionTo(video, publisher.leg)]);
+    }
+    await Promise.all(others.map((participant) => participant.bound(patience)));
   });
 
   it('gives each the layer that it wants', async () => {
@@ -146,3 +166,8 @@ describe('one publisher and sixty subscribers over two workers of each of two no
     assert.ok(stream !== undefined && stream.runMs > 500, JSON.stringify(stream));
   });
 });
+
+/** Viewers of one track on one worker, and the pipes to the three other workers. */
+function mostCopiesSent(dumps: Awaited<ReturnType<RoomRouter['dump']>>[]): number {
+  return Math.max(...dumps.flatMap((dump) => dump.mapProducerIdConsumerIds.map(({ values }) => values.length)));
+}

@@ -171,6 +171,26 @@ for (const arrangement of arrangements) {
       assert.ok(tookMs < 900, `${Math.round(tookMs)} ms`);
     });
 
+    it('gives the first subscriber of a track that was published for long its layer within a second', async (t) => {
+      const [a, b, c] = await four();
+      const video = await publishVideo(a);
+      b.subscribe([subscriptionTo(video, a.leg, { quality: 2 })]);
+      await b.bound();
+      // Each encoder answers the request for a key frame in its own time, the smallest first.
+      for (const [index, { ssrc }] of (a.publisher.tracks[0]?.streams ?? []).entries()) {
+        a.publisher.peer.setPublished(ssrc, { fps: [15, 8, 5][index] ?? 5 });
+      }
+      // The sender has reported its streams, as that of any track of a running call has.
+      await b.subscriber.peer.watch(b.ssrcOf(video.trackSid), { contiguousMs: 2500, keyFrame: true });
+      const startMs = performance.now();
+      c.subscribe([subscriptionTo(video, a.leg, { quality: 2 })]);
+      await c.wait(() => (c.ssrcOf(video.trackSid) === 0 ? 'not offered' : ''));
+      await until(async () => ((await streamOf(c, video.trackSid)).width === 1280 ? '' : 'a lower layer'));
+      const tookMs = performance.now() - startMs;
+      t.diagnostic(`top layer through a new pipe after ${Math.round(tookMs)} ms`);
+      assert.ok(tookMs < 1000, `${Math.round(tookMs)} ms`);
+    });
+
     it('keeps the copy for a moment after its last subscriber and then closes it with its pipe', async () => {
       const [a, , c, d] = await four();
       const audio = await publishAudio(a);

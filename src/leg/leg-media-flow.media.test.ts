@@ -90,6 +90,64 @@ describe('media and data through legs', () => {
     assert.deepEqual(host.of('failed'), []);
   });
 
+  it('gives a viewer that comes right after another one its key frame without a second of waiting', async (t) => {
+    const [a, b] = await pair();
+    const c = new Participant(host, endpoint, 'c');
+    await c.connected();
+    const [picture] = await a.publish([a.publisher.addVideo({ fps: 30 })]);
+    assert.ok(picture !== undefined);
+    b.subscribe([subscriptionTo(picture, a.leg)]);
+    await b.wait(() => (b.ssrcOf(picture.trackSid) === 0 ? 'not offered' : ''));
+    await b.subscriber.peer.watch(b.ssrcOf(picture.trackSid), { keyFrame: true, contiguousMs: 100 });
+    const startMs = performance.now();
+    c.subscribe([subscriptionTo(picture, a.leg)]);
+    await c.wait(() => (c.ssrcOf(picture.trackSid) === 0 ? 'not offered' : ''));
+    await c.subscriber.peer.watch(c.ssrcOf(picture.trackSid), { keyFrame: true });
+    const tookMs = performance.now() - startMs;
+    t.diagnostic(`key frame of the second viewer after ${Math.round(tookMs)} ms`);
+    assert.ok(tookMs < 700, `${Math.round(tookMs)} ms`);
+  });
+
+  it('asks the publisher for few key frames while a crowd comes', async () => {
+    const a = new Participant(host, endpoint, 'a');
+    const crowd = Array.from({ length: 12 }, (_, index) => new Participant(host, endpoint, `crowd${index}`));
+    await Promise.all([a, ...crowd].map((participant) => participant.connected()));
+    const [picture] = await a.publish([a.publisher.addVideo({ fps: 30 })]);
+    assert.ok(picture !== undefined);
+    const startMs = performance.now();
+    for (const viewer of crowd) {
+      viewer.subscribe([subscriptionTo(picture, a.leg)]);
+      await viewer.wait(() => (viewer.ssrcOf(picture.trackSid) === 0 ? 'not offered' : ''));
+      await viewer.subscriber.peer.watch(viewer.ssrcOf(picture.trackSid), { keyFrame: true });
+    }
+    const seconds = (performance.now() - startMs) / 1000;
+    const [sent] = (await a.publisher.peer.stats()).sent;
+    assert.ok(sent !== undefined);
+    // Each time that the requests stop for a moment, two quick ones are free: no more than these and one per second.
+    assert.ok(sent.keyRequests <= 4 + seconds, `${sent.keyRequests} requests in ${seconds.toFixed(1)} s`);
+  });
+
+  it('knows how much a worker moves, without asking for each stream', async () => {
+    const [a, b] = await pair();
+    const [picture] = await a.publish([a.publisher.addVideo({ fps: 30, bitrateBps: 600_000 })]);
+    assert.ok(picture !== undefined);
+    b.subscribe([subscriptionTo(picture, a.leg)]);
+    await b.bound();
+    const ssrc = b.ssrcOf(picture.trackSid);
+    await b.subscriber.peer.watch(ssrc, { keyFrame: true });
+    const [before] = await pool.usage();
+    const sentBefore = (await a.publisher.peer.stats()).sent[0]?.packets ?? 0;
+    await b.subscriber.peer.watch(ssrc, { contiguousMs: 1_500 });
+    const sent = ((await a.publisher.peer.stats()).sent[0]?.packets ?? 0) - sentBefore;
+    const [after] = await pool.usage();
+    assert.ok(before !== undefined && after !== undefined);
+    const packets = after.packets - before.packets;
+    // Each packet comes in once and goes out once; reports, checks and probes come on top.
+    assert.ok(packets > 1.8 * sent && packets < 4 * sent + 200, `${packets} packets, ${sent} were published`);
+    const bytesPerPacket = (after.bytes - before.bytes) / packets;
+    assert.ok(bytesPerPacket > 100 && bytesPerPacket < 1_400, `${bytesPerPacket} bytes per packet`);
+  });
+
   it('stops forwarding a muted track and goes on with a key frame', async () => {
     const [a, b] = await pair();
     const [picture] = await a.publish([a.publisher.addVideo({ simulcast: true })]);
@@ -177,6 +235,22 @@ describe('media and data through legs', () => {
     await b.bound();
     assert.equal(b.subscriber.tracks.get(second.trackSid)?.mid, '1');
     await b.subscriber.peer.watch(b.ssrcOf(second.trackSid), { contiguousMs: 200 });
+  });
+
+  it('gives a client that let go and took the track again at once a new section, as its engine expects', async () => {
+    const [a, b] = await pair();
+    const [sound] = await a.publish([a.publisher.addAudio({})]);
+    assert.ok(sound !== undefined);
+    b.subscribe([subscriptionTo(sound, a.leg)]);
+    await b.bound();
+    const first = b.subscriber.tracks.get(sound.trackSid);
+    b.subscribe([]);
+    b.subscribe([{ ...subscriptionTo(sound, a.leg), generation: 1 }]);
+    await b.wait(() => {
+      const now = b.subscriber.tracks.get(sound.trackSid);
+      return now !== undefined && now.mid !== first?.mid ? '' : `still in section ${now?.mid}`;
+    });
+    await b.subscriber.peer.watch(b.ssrcOf(sound.trackSid), { contiguousMs: 200 });
   });
 
   it('tells the host when a connection of the client went away', async () => {

@@ -13,7 +13,7 @@ import type { WorkerPool } from '../media/worker-pool.ts';
 import { nodeId, type ParticipantSid } from '../protocol/ids.ts';
 import type { WantedPublication } from '../protocol/leg-messages.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
-import { LegNode } from './leg-node.ts';
+import { LegNode, type LegNodeOptions } from './leg-node.ts';
 
 function restarted(sdp: string): string {
   return sdp.replaceAll(/a=ice-ufrag:.*/g, `a=ice-ufrag:${randomBytes(3).toString('hex')}`);
@@ -50,8 +50,9 @@ describe('leg node', () => {
     assert.deepEqual(log.unexpectedErrors(), []);
   });
 
-  function createNode(rtc: Record<string, unknown> = {}): LegNode {
-    return new LegNode({ nodeId: nodeId('test'), pool, config: configSchema.parse({ rtc }), log: log.logger() });
+  function createNode(rtc: Record<string, unknown> = {}, changes: Partial<LegNodeOptions> = {}): LegNode {
+    const config = configSchema.parse({ rtc });
+    return new LegNode({ nodeId: nodeId('test'), pool, config, log: log.logger(), ...changes });
   }
 
   async function publish(name: string, golden: string, changes: Partial<WantedPublication> = {}) {
@@ -100,6 +101,56 @@ describe('leg node', () => {
     );
     assert.match(publication.producerId, /^TR_chromium-camera-vp8.10:\d+$/);
     assert.equal(node.counts.producers, 1);
+  });
+
+  it('outlives its host: the next one gets its keepsake, its state, and what the client may have missed', async () => {
+    await node.close();
+    const looked: string[] = [];
+    const ended: string[] = [];
+    node = createNode(
+      {},
+      {
+        hostGraceMs: 60_000,
+        seeker: { seek: (room) => looked.push(`seek ${room}`), found: (room) => looked.push(`found ${room}`) },
+        onLegEnded: (leg) => ended.push(leg),
+      },
+    );
+    host = new FakeHost(node);
+    const { leg, publication } = await publish('a', 'chromium-camera-vp8.1');
+    const offer = await host.nth('offer', leg, 1);
+    const keepsake = Uint8Array.of(1, 2, 3);
+    host.send({ kind: 'keep', leg, keepsake });
+    host.send({ kind: 'release', roomName: 'room', answers: [{ leg, id: 9, sdp: 'an answer' }] });
+    await until(() => (looked.includes('seek room') ? '' : 'no host is looked for'));
+    host.close();
+    const next = new FakeHost(node);
+    next.send({ kind: 'restate', roomName: 'room' });
+    await until(() => (next.of('restatedAll').length === 1 ? '' : 'not restated'));
+    const [restated] = next.of('restated', leg);
+    assert.deepEqual(restated?.keepsake, keepsake);
+    assert.deepEqual(restated.actual.publications, [publication]);
+    assert.equal(restated.wanted.publications.length, 1);
+    assert.deepEqual(looked, ['seek room', 'found room']);
+    assert.equal((await next.nth('answer', leg, 1)).id, 9);
+    const repeated = await next.nth('offer', leg, 1);
+    assert.deepEqual([repeated.id, repeated.sdp], [offer.id, offer.sdp]);
+    assert.equal(node.counts.producers, 1);
+    // From now on it is the next host's.
+    next.send({ kind: 'close', leg, reason: 'left' });
+    await next.nth('closed', leg, 1);
+    assert.deepEqual(ended, [leg]);
+    assert.deepEqual(host.of('closed'), []);
+  });
+
+  it('ends when no host came for it in time', async () => {
+    await node.close();
+    node = createNode({}, { hostGraceMs: 50 });
+    host = new FakeHost(node);
+    const leg = host.open('a');
+    await host.nth('offer', leg, 1);
+    host.close();
+    await until(() => (node.counts.legs === 0 ? '' : 'it is still there'));
+    assert.ok(log.lines.some(({ msg }) => /no host came/.test(msg)));
   });
 
   it('answers sections inactive that nobody announced', async () => {

@@ -4,8 +4,9 @@ import type { Link } from '../cluster/link.ts';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
-import type { LegId, NodeId } from '../protocol/ids.ts';
+import type { LegId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import { dueReports } from '../quality/report-schedule.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
 import { Leg, type LegCommand } from './leg.ts';
@@ -24,7 +25,19 @@ export type LegNodeOptions = {
   /** The way to the leg nodes of other nodes; without it rooms stay on this one. */
   peers?: LegPeerConnector;
   peerTimings?: PeerTimings;
+  /** How long legs go on without a host; 0, the default: they end with it. */
+  hostGraceMs?: number;
+  seeker?: HostSeeker;
+  /** The leg is closed. */
+  onLegEnded?: (leg: LegId) => void;
 };
+
+/** Looks for the hosts of rooms whose legs have lost theirs. */
+export interface HostSeeker {
+  seek(roomName: string): void;
+  /** The room has a host, or no legs here any more. */
+  found(roomName: string): void;
+}
 
 export type LegCounts = { legs: number; rooms: number; producers: number; hosts: number };
 
@@ -33,12 +46,22 @@ export type PipeCounts = { outgoingPipes: number; incomingProducers: number };
 
 type HostLink = Link<LegToHost, HostToLeg>;
 
-/** A leg, its room, and the host that opened it. */
-type Entry = { leg: Leg; room: RoomMedia; link: HostLink };
+/** A leg, its room, and what its host gave it. */
+type Entry = {
+  leg: Leg;
+  room: RoomMedia;
+  /** Undefined while there is no host. */
+  link: HostLink | undefined;
+  /** Of the host that gave the keepsake. */
+  epoch: number;
+  keepsake: Uint8Array;
+  /** What the next host has to be told first. */
+  pending: { answer?: LegToHost; failed?: LegToHost };
+  /** When its quality was last asked for. */
+  reportedAtMs: number;
+};
 
 const observeIntervalMs = 1000;
-/** Statistics are asked for every so many observations, the legs spread over them. */
-const observationsPerReport = 5;
 /** Quieter than this is silence: the speaker threshold is far above it. */
 const silenceDbov = 90;
 
@@ -51,11 +74,12 @@ export class LegNode {
   /** The host of each room: the one that opened a leg of it last. */
   readonly #roomLinks = new Map<string, HostLink>();
   readonly #closing = new Set<Promise<void>>();
+  /** Rooms without a host, and when their legs end. */
+  readonly #hostless = new Map<string, NodeJS.Timeout>();
   readonly #onWorkerDied = (index: number): void => this.#workerDied(index);
   readonly #peers: LegPeers;
   /** Random start: the copies of another node's producers keep their ids, and ids are unique per worker. */
   #generation = randomInt(2 ** 40);
-  #observations = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -88,6 +112,14 @@ export class LegNode {
     return { legs: this.#legs.size, rooms: this.#rooms.size, producers, hosts: this.#links.size };
   }
 
+  /** Who is here, and in which room. */
+  get members(): { participantSid: ParticipantSid; roomName: string }[] {
+    return [...this.#legs.values()].map(({ leg }) => {
+      const { participantSid, roomName } = leg.identity;
+      return { participantSid, roomName };
+    });
+  }
+
   get pipeCounts(): PipeCounts {
     const incomingProducers = [...this.#rooms.values()].reduce((sum, room) => sum + room.pipedCount, 0);
     return { outgoingPipes: this.#peers.outgoingPipes, incomingProducers };
@@ -106,10 +138,10 @@ export class LegNode {
     return sum;
   }
 
-  /** Serves a room host until its link closes; then its legs are closed too. */
+  /** Serves a room host until its link closes; then its legs wait for the next host, if they are to outlive theirs. */
   addHost(link: HostLink): void {
     this.#links.add(link);
-    link.onMessage((message) => this.#receiveSafely(link, message));
+    link.onMessage((message, epoch) => this.#receiveSafely(link, message, epoch));
     link.onClose(() => this.#hostLost(link));
   }
 
@@ -121,6 +153,9 @@ export class LegNode {
   /** Closes all legs. @returns when the engine holds nothing of them any more. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const roomName of [...this.#hostless.keys()]) {
+      this.#hostFound(roomName);
+    }
     this.#options.pool.off('died', this.#onWorkerDied);
     const legs = [...this.#legs.values()].map((entry) => this.#closeLeg(entry));
     for (const link of [...this.#links]) {
@@ -132,9 +167,9 @@ export class LegNode {
   }
 
   /** A bug in one leg must not take the process, and with it every other call, down. */
-  #receiveSafely(link: HostLink, message: HostToLeg): void {
+  #receiveSafely(link: HostLink, message: HostToLeg, epoch: number | undefined): void {
     try {
-      this.#receive(link, message);
+      this.#receive(link, message, epoch ?? 0);
     } catch (error) {
       this.#log.error({ err: error, message: message.kind }, 'a message of the host failed');
       if ('leg' in message) {
@@ -143,10 +178,16 @@ export class LegNode {
     }
   }
 
-  #receive(link: HostLink, message: HostToLeg): void {
+  #receive(link: HostLink, message: HostToLeg, epoch: number): void {
     switch (message.kind) {
       case 'open':
-        return this.#open(link, message);
+        return this.#open(link, message, epoch);
+      case 'keep':
+        return this.#keep(message, epoch);
+      case 'restate':
+        return this.#restate(link, message.roomName);
+      case 'release':
+        return this.#release(link, message);
       case 'close':
         return this.#closeByHost(link, message);
       case 'serverPacket':
@@ -172,7 +213,7 @@ export class LegNode {
     }
   }
 
-  #open(link: HostLink, message: Extract<HostToLeg, { kind: 'open' }>): void {
+  #open(link: HostLink, message: Extract<HostToLeg, { kind: 'open' }>, epoch: number): void {
     const { identity, wanted, moved } = message;
     const existing = this.#legs.get(message.leg);
     if (this.#closed || existing !== undefined) {
@@ -185,6 +226,7 @@ export class LegNode {
     const workerIndex = this.#chooseWorker(known, former);
     if (workerIndex === undefined) {
       link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no media worker is running' });
+      this.#options.onLegEnded?.(message.leg);
       return;
     }
     const { config } = this.#options;
@@ -203,9 +245,18 @@ export class LegNode {
       reliableQueueBytes: config.rtc.reliable_queue_bytes,
       observer: this.#options.observer,
       log: this.#log,
-      send: (toHost) => link.send(toHost),
+      send: (toHost) => tellHost(entry, toHost),
     });
-    this.#legs.set(message.leg, { leg, room, link });
+    const entry: Entry = {
+      leg,
+      room,
+      link,
+      epoch,
+      keepsake: new Uint8Array(),
+      pending: {},
+      reportedAtMs: performance.now(),
+    };
+    this.#legs.set(message.leg, entry);
     room.add(leg);
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
   }
@@ -264,7 +315,9 @@ export class LegNode {
   }
 
   #closeLeg(entry: Entry): Promise<void> {
-    this.#legs.delete(entry.leg.legId);
+    const { legId } = entry.leg;
+    this.#legs.delete(legId);
+    this.#options.onLegEnded?.(legId);
     if (this.#legs.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
@@ -280,16 +333,102 @@ export class LegNode {
     if (room.empty && this.#rooms.get(room.roomName) === room) {
       this.#rooms.delete(room.roomName);
       this.#roomLinks.delete(room.roomName);
+      this.#hostFound(room.roomName);
       await room.close();
+    }
+  }
+
+  #keep({ leg, keepsake }: Extract<HostToLeg, { kind: 'keep' }>, epoch: number): void {
+    const entry = this.#legs.get(leg);
+    if (entry !== undefined) {
+      entry.keepsake = keepsake;
+      entry.epoch = epoch;
+    }
+  }
+
+  /** The room has a new host: it gets to know all that its legs here know, and hears them from now on. */
+  #restate(link: HostLink, roomName: string): void {
+    this.#hostFound(roomName);
+    const room = this.#rooms.get(roomName);
+    if (room !== undefined) {
+      this.#roomLinks.set(roomName, link);
+      room.data.forgetIntercepted();
+    }
+    const entries = [...this.#legs.values()].filter((entry) => entry.room.roomName === roomName);
+    for (const entry of entries) {
+      const { leg, keepsake, epoch } = entry;
+      entry.link = link;
+      if (leg.hostChanged()) {
+        link.send({ kind: 'restated', roomName, leg: leg.legId, epoch, keepsake, ...leg.state() });
+      } else {
+        void this.#closeLeg(entry);
+      }
+    }
+    link.send({ kind: 'restatedAll', roomName });
+    for (const { leg, pending } of entries) {
+      for (const message of [pending.answer, pending.failed]) {
+        if (message !== undefined) link.send(message);
+      }
+      delete pending.answer;
+      delete pending.failed;
+      leg.repeatOffer();
+    }
+  }
+
+  #release(link: HostLink, { roomName, answers }: Extract<HostToLeg, { kind: 'release' }>): void {
+    const own = [...this.#legs.values()].filter((entry) => entry.room.roomName === roomName && entry.link === link);
+    this.#loseHost(own, link);
+    for (const { leg, id, sdp } of answers) {
+      const entry = this.#legs.get(leg);
+      if (entry !== undefined) {
+        tellHost(entry, { kind: 'answer', leg, id, sdp });
+      }
     }
   }
 
   #hostLost(link: HostLink): void {
     this.#links.delete(link);
-    for (const entry of [...this.#legs.values()]) {
-      if (entry.link === link) {
+    this.#loseHost(
+      [...this.#legs.values()].filter((entry) => entry.link === link),
+      link,
+    );
+  }
+
+  #loseHost(entries: readonly Entry[], link: HostLink): void {
+    const { hostGraceMs = 0, seeker } = this.#options;
+    for (const entry of entries) {
+      entry.link = undefined;
+      const { roomName } = entry.room;
+      if (hostGraceMs === 0 || this.#closed) {
         void this.#closeLeg(entry);
+      } else if (!this.#hostless.has(roomName)) {
+        if (this.#roomLinks.get(roomName) === link) {
+          this.#roomLinks.delete(roomName);
+        }
+        this.#hostless.set(
+          roomName,
+          setTimeout(() => this.#giveUp(roomName), hostGraceMs),
+        );
+        seeker?.seek(roomName);
       }
+    }
+  }
+
+  #hostFound(roomName: string): void {
+    const timer = this.#hostless.get(roomName);
+    if (timer !== undefined) {
+      clearTimeout(timer);
+      this.#hostless.delete(roomName);
+      this.#options.seeker?.found(roomName);
+    }
+  }
+
+  #giveUp(roomName: string): void {
+    this.#hostFound(roomName);
+    const hostless = [...this.#legs.values()].filter((entry) => entry.room.roomName === roomName && !entry.link);
+    this.#log.warn({ room: roomName, legs: hostless.length }, 'no host came for the legs of a room: they end');
+    for (const entry of hostless) {
+      void this.#closeLeg(entry);
     }
   }
 
@@ -305,17 +444,34 @@ export class LegNode {
   }
 
   #observe(): void {
-    this.#observations += 1;
     for (const room of this.#rooms.values()) {
       room.tellWantedLayers();
     }
-    let position = 0;
     for (const { leg } of this.#legs.values()) {
-      position += 1;
       leg.observe();
-      if ((this.#observations + position) % observationsPerReport === 0) {
-        void leg.reportQuality();
-      }
     }
+    this.#reportQuality(performance.now());
+  }
+
+  #reportQuality(nowMs: number): void {
+    const legs = [...this.#legs.values()].map((entry) => ({
+      entry,
+      workerIndex: entry.leg.workerIndex,
+      requests: entry.leg.statsRequests,
+      reportedAtMs: entry.reportedAtMs,
+    }));
+    for (const { entry } of dueReports(legs, nowMs)) {
+      entry.reportedAtMs = nowMs;
+      void entry.leg.reportQuality();
+    }
+  }
+}
+
+/** Without a host, what it would have to do with is kept; what says how the leg is comes with `restated`. */
+function tellHost(entry: Entry, message: LegToHost): void {
+  if (entry.link !== undefined) {
+    entry.link.send(message);
+  } else if (message.kind === 'answer' || message.kind === 'failed') {
+    entry.pending[message.kind] = message;
   }
 }

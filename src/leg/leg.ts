@@ -57,7 +57,7 @@ const arrivalTimeoutMs = 500;
 const stateTimeoutMs = 3000;
 
 /** The messages of a host that concern one leg after it was opened. */
-export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' }>;
+export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' | 'keep' }>;
 
 export class Leg implements DataMember {
   readonly legId: LegId;
@@ -117,6 +117,22 @@ export class Leg implements DataMember {
 
   get subscriber(): SubscriberPeer {
     return this.#subscriber;
+  }
+
+  /** What was wanted of it last, and how far it is. */
+  state(): { wanted: WantedLeg; actual: ActualLeg } {
+    return { wanted: this.#wanted, actual: this.#actual() };
+  }
+
+  /** The room has another host, who knows of no move. @returns whether the leg is of use to it */
+  hostChanged(): boolean {
+    this.#release();
+    return this.#phase === 'active';
+  }
+
+  /** An offer that the client has not answered may not have reached it. */
+  repeatOffer(): void {
+    this.#subscriber.repeatOffer();
   }
 
   receive(command: LegCommand): void {
@@ -180,6 +196,12 @@ export class Leg implements DataMember {
     if (states.length > 0) {
       this.#send({ kind: 'streamState', leg: this.legId, states });
     }
+  }
+
+  /** What `reportQuality` asks of the engine. */
+  get statsRequests(): number {
+    const [sent, taken] = [this.#publisher.published.size, this.#subscriber.held.size];
+    return sent + taken + (sent > 0 ? 1 : 0) + (taken > 0 ? 1 : 0);
   }
 
   /** Every few seconds: asks the engine for the counters of all tracks of this leg. */
@@ -510,18 +532,22 @@ export class Leg implements DataMember {
     }
   }
 
-  #report(): void {
-    this.#reportScheduled = false;
-    if (this.#phase !== 'active') {
-      return;
-    }
-    const actual: ActualLeg = {
+  #actual(): ActualLeg {
+    return {
       version: Math.min(this.#publisher.reachedVersion, this.#subscriber.reachedVersion),
       publisher: this.#publisher.state,
       subscriber: this.#subscriber.state,
       publications: this.#publisher.actual(),
       subscriptions: this.#subscriber.actual(),
     };
+  }
+
+  #report(): void {
+    this.#reportScheduled = false;
+    if (this.#phase !== 'active') {
+      return;
+    }
+    const actual = this.#actual();
     const text = JSON.stringify(actual);
     if (text !== this.#lastReport) {
       this.#lastReport = text;

@@ -182,6 +182,11 @@ export class RoomData {
     }
   }
 
+  /** A new host has no calls under way. */
+  forgetIntercepted(): void {
+    this.#intercepted.clear();
+  }
+
   /** Sends again what this participant has not seen of each publisher, as far as it is still kept. Receivers drop doubles. */
   replayAfter(leg: LegId, states: readonly { publisherSid: string; sequence: number }[]): void {
     const entry = this.#entries.get(leg);

@@ -65,6 +65,7 @@ export class SubscriberPeer {
   #desiredVersion = 0;
   #reachedVersion = 0;
   #missing: WantedSubscription[] = [];
+  #lastOffer: { id: number; sdp: string; midToTrackId: Record<string, string> } | undefined;
   #answer: { id: number; sdp: string } | undefined;
   #restartWanted = false;
   #data: DataSubscriber | undefined;
@@ -200,6 +201,15 @@ export class SubscriberPeer {
     this.#answer = undefined;
     this.#restartWanted = true;
     this.#loop.request();
+  }
+
+  /** Says an offer again that has no answer yet: whoever was to pass it on may not have. The client has its time anew. */
+  repeatOffer(): void {
+    const offer = this.#lastOffer;
+    if (offer !== undefined && !this.#closed && this.#negotiation.repeat(offer.id, this.#options.now())) {
+      this.#options.hooks.offer(offer.id, offer.sdp, offer.midToTrackId);
+      this.#arm();
+    }
   }
 
   /** @param bitrateBps 0 = no cap. */
@@ -559,6 +569,7 @@ export class SubscriberPeer {
       ...layout,
       slots,
     });
+    this.#lastOffer = { id, sdp, midToTrackId };
     this.#options.hooks.offer(id, sdp, midToTrackId);
     this.#options.hooks.changed();
   }

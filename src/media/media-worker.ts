@@ -34,10 +34,15 @@ export type WorkerUsage = {
   port: number;
   cpuMs: number;
   rssBytes: number;
+  /** Of all its sockets, in both directions, since it started; 0 with a worker that was not built by `worker/`. */
+  bytes: number;
+  packets: number;
   routers: number;
   transports: number;
   producers: number;
   consumers: number;
+  /** Producers and consumers of pipes. */
+  pipeStreams: number;
 };
 
 /** The engine does not look more often, and needs ten packets per look: 20 ms frames give twelve. */
@@ -152,10 +157,16 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
       port: this.port,
       cpuMs: resources.ru_utime + resources.ru_stime,
       rssBytes,
+      // See worker/patches/08-socket-traffic-in-usage.patch.
+      bytes: resources.ru_idrss + resources.ru_isrss,
+      packets: resources.ru_msgrcv + resources.ru_msgsnd,
       routers: this.#routers.size,
       transports: transports.length,
       producers: transports.reduce((sum, transport) => sum + transport.producers.size, 0),
       consumers: transports.reduce((sum, transport) => sum + transport.consumers.size, 0),
+      pipeStreams: [...this.#routers]
+        .flatMap((router) => [...router.pipeEnds])
+        .reduce((sum, end) => sum + end.streams, 0),
     };
   }
 

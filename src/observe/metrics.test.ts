@@ -142,6 +142,22 @@ describe('Metrics', () => {
     assert.equal(value('livekit_webhook_dispatch_total', { event: 'other', status: 'failed' }), 1);
   });
 
+  it('counts nodes by state, and what is left on those that are drained', async () => {
+    const metrics = createMetrics();
+    let drains = [{ nodeId: 'ND_one', rooms: 3, participants: 7 }];
+    metrics.watchNodes(
+      () => ['SERVING', 'DRAINING', 'SERVING'],
+      () => drains,
+    );
+    const { samples } = await read(metrics);
+    assert.equal(valueOf(samples, 'plenum_nodes', { state: 'SERVING' }), 2);
+    assert.equal(valueOf(samples, 'plenum_nodes', { state: 'DRAINING' }), 1);
+    assert.equal(valueOf(samples, 'plenum_drain_rooms', { drained_node: 'ND_one' }), 3);
+    assert.equal(valueOf(samples, 'plenum_drain_participants', { drained_node: 'ND_one' }), 7);
+    drains = [];
+    assert.equal(valueOf((await read(metrics)).samples, 'plenum_drain_rooms'), undefined);
+  });
+
   it('asks for the usage of workers at each scrape, and forgets those that are gone', async () => {
     const metrics = createMetrics();
     let workers = ['0', '1'];

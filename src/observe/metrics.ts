@@ -2,6 +2,7 @@
 import { Counter, Registry } from 'prom-client';
 import { CallGauges, LegMetrics, RoomMetrics, type CallsNow } from './call-metrics.ts';
 import { GatewayMetrics, TwirpMetrics, WebhookMetrics } from './edge-metrics.ts';
+import { NodeGauges, type DrainNow } from './node-metrics.ts';
 import { EventLoopMetrics, WorkerMetrics } from './process-metrics.ts';
 
 export type MetricsOptions = {
@@ -37,6 +38,11 @@ export class Metrics {
   /** @param now asked at each scrape */
   watchCalls(now: () => CallsNow): void {
     new CallGauges(this.registry, now);
+  }
+
+  /** Both are asked at each scrape. */
+  watchNodes(states: () => string[], drains: () => DrainNow[]): void {
+    new NodeGauges(this.registry, states, drains);
   }
 
   /** Stops measuring; what was counted can still be read. Safe to call twice. */

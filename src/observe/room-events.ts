@@ -1,12 +1,12 @@
 /** One place for what happens to rooms: each event becomes a log line, a metric and a webhook, so that they cannot drift. */
-import { TrackType, WebhookEvent } from '@livekit/protocol';
+import { TrackType, type WebhookEvent } from '@livekit/protocol';
 import type { Logger } from './log.ts';
 import type { MetricTrackKind, RoomMetrics } from './call-metrics.ts';
 
 export type RoomEventsOptions = {
   log: Logger;
   metrics: RoomMetrics;
-  webhooks: { publish(event: Uint8Array): void };
+  webhooks: { publish(event: WebhookEvent): void };
   /** Unix milliseconds. */
   now: () => number;
 };
@@ -18,9 +18,7 @@ export class RoomEvents {
     this.#options = options;
   }
 
-  /** @param bytes protobuf `WebhookEvent` */
-  publish(bytes: Uint8Array): void {
-    const event = WebhookEvent.fromBinary(bytes);
+  publish(event: WebhookEvent): void {
     this.#count(event);
     const fields = {
       room: event.room?.name,
@@ -32,7 +30,7 @@ export class RoomEvents {
     // Tracks come and go many times in a call, and the host itself says at info that a room opened or closed, and why.
     const isStep = event.participant !== undefined && event.track === undefined;
     this.#options.log[isStep ? 'info' : 'debug'](fields, event.event.replaceAll('_', ' '));
-    this.#options.webhooks.publish(bytes);
+    this.#options.webhooks.publish(event);
   }
 
   #count(event: WebhookEvent): void {

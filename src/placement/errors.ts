@@ -13,7 +13,7 @@ export function noNodeFits(what: 'room' | 'participant', rejections: readonly Re
 }
 
 /** `2 of 3 nodes are not serving, 1 is at its limit (cpu 0.91 of 0.85)`; one example per reason keeps it short. */
-function describeRejections(rejections: readonly Rejection[]): string {
+export function describeRejections(rejections: readonly Rejection[]): string {
   if (rejections.length === 0) {
     return 'there is no media node';
   }

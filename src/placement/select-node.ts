@@ -289,7 +289,11 @@ function fittingWorkers(candidate: Candidate, request: LegRequest): WorkerCandid
 
 function isWorkerFitting(nodeId: NodeId, worker: WorkerLoad, request: LegRequest): boolean {
   const fanout = fanoutAt(nodeId, worker.workerIndex, request.room) ?? 0;
-  return workerShare(worker, request.limits) < 1 && (request.maxFanout === 0 || fanout < request.maxFanout);
+  return !isWorkerFull(worker, request.limits) && (request.maxFanout === 0 || fanout < request.maxFanout);
+}
+
+function isWorkerFull(worker: WorkerLoad, limits: NodeLimits): boolean {
+  return limits.workerCpu > 0 && worker.cpu >= limits.workerCpu;
 }
 
 function workerShare(worker: WorkerLoad, limits: NodeLimits): number {
@@ -304,7 +308,7 @@ function workersDetail(candidate: Candidate, request: LegRequest): string {
   if (candidate.load.workers.length === 0) {
     return 'it has no media worker';
   }
-  const full = candidate.load.workers.filter((worker) => workerShare(worker, request.limits) >= 1).length;
+  const full = candidate.load.workers.filter((worker) => isWorkerFull(worker, request.limits)).length;
   const count = candidate.load.workers.length;
   return full === count
     ? `all ${count} use ${request.limits.workerCpu} or more of their core`

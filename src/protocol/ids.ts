@@ -38,6 +38,10 @@ export function legId(participant: ParticipantSid, number: number): LegId {
   return number === 1 ? participant : (`${participant}~${number}` as LegId);
 }
 
+export function legNumber(leg: LegId): number {
+  return Number(leg.split('~', 2)[1] ?? 1);
+}
+
 export function participantOfLeg(leg: LegId): ParticipantSid {
   const [participant = ''] = leg.split('~', 1);
   return participant as ParticipantSid;

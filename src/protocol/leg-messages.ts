@@ -65,6 +65,11 @@ export type WantedSubscription = {
   successor?: ProducerRef;
   /** The producer that carried the track before its publisher moved: this one takes over its section. */
   predecessor?: string;
+  /**
+   * How often the subscriber has let go of the track; absent = never. A client that let go has forgotten its section, so
+   * a higher number needs a new one, also when nobody had time to end the old one.
+   */
+  generation?: number;
 };
 
 /** Everything that the host wants of a leg. A newer version replaces an older one whole. */
@@ -147,10 +152,24 @@ export type HostToLeg =
   | { kind: 'unhold'; leg: LegId }
   /** To the new leg: it is the participant's leg now. By `resume` it answers with `resumed`; in both cases it offers. */
   | { kind: 'activate'; leg: LegId; how: MoveKind; snapshot: LegSnapshot; data: HeldData }
+  /** What the host remembers of the participant, for the host after it; the leg keeps it unread. Replaces the last one. */
+  | { kind: 'keep'; leg: LegId; keepsake: Uint8Array }
+  /**
+   * The sender hosts the room now: each leg of it on this node answers with `restated`, and the node with `restatedAll`.
+   * Legs that were made ready for a move end, and legs that hold go on.
+   */
+  | { kind: 'restate'; roomName: string }
+  /**
+   * The sender hosts the room no longer and another node does; the legs go on.
+   * @param answers to offers of clients that did not get there any more; they are given to the next host
+   */
+  | { kind: 'release'; roomName: string; answers: ReleasedAnswer[] }
   | { kind: 'close'; leg: LegId; reason: LegCloseReason };
 
 /** `in-place`: by an ordinary offer on the client's socket; `resume`: as the answer to a client that came back. */
 export type MoveKind = 'in-place' | 'resume';
+
+export type ReleasedAnswer = { leg: LegId; id: number; sdp: string };
 
 export type TransportState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed';
 
@@ -246,4 +265,13 @@ export type LegToHost =
   | { kind: 'held'; leg: LegId; snapshot: LegSnapshot; data: HeldData }
   /** What was under way does not end in time; the leg goes on as before. */
   | { kind: 'notHeld'; leg: LegId; detail: string }
-  | { kind: 'closed'; leg: LegId };
+  | { kind: 'closed'; leg: LegId }
+  /** To a new host. @param epoch of the host that the keepsake is of */
+  | ({ kind: 'restated'; roomName: string; epoch: number } & RestatedLeg)
+  /** All legs of the room on this node have been restated. */
+  | { kind: 'restatedAll'; roomName: string }
+  /** What was sent came from a host that the node knows a later one of. */
+  | { kind: 'superseded'; roomName: string; epoch: number };
+
+/** What a leg knows of itself, and what its last host gave it to keep. */
+export type RestatedLeg = { leg: LegId; keepsake: Uint8Array; wanted: WantedLeg; actual: ActualLeg };

@@ -3,7 +3,7 @@
  * Plain serialisable data only: these messages survive `structuredClone` and cross nodes unchanged.
  * Order is kept per link; the leg's side of the conversation is in `leg-messages.ts`.
  */
-import type { ConnectionId } from './ids.ts';
+import type { ConnectionId, NodeId, ParticipantSid } from './ids.ts';
 import type { TwirpCode } from './twirp.ts';
 
 /** What a client told about itself (LiveKit `ClientInfo` plus the address that the gateway saw). */
@@ -84,11 +84,22 @@ export type GatewayToHost =
   /** A protobuf `SignalRequest`; pings are answered by the gateway and never come here. */
   | { kind: 'signal'; connectionId: ConnectionId; message: Uint8Array }
   | { kind: 'socketClosed'; connectionId: ConnectionId; cause: SocketCloseCause }
-  | { kind: 'command'; requestId: number; roomName: string; command: RoomCommand };
+  | { kind: 'command'; requestId: number; roomName: string; command: RoomCommand }
+  /** The socket of a session whose room has another host now; answered with `attached`, `notHere` or `closeSocket`. */
+  | { kind: 'attach'; connectionId: ConnectionId; roomName: string; participantSid: ParticipantSid }
+  /** What was sent came from a host that the gateway knows a later one of. */
+  | { kind: 'superseded'; roomName: string; epoch: number };
 
 export type HostToGateway =
   /** The first message of the session (`join`, `reconnect` or `leave`): upgrade the socket and send it. */
-  | { kind: 'accepted'; connectionId: ConnectionId; message: Uint8Array }
+  /** @param participantSid of the session that the socket belongs to from now on; absent when there is none */
+  | { kind: 'accepted'; connectionId: ConnectionId; message: Uint8Array; participantSid?: ParticipantSid }
+  /** Answer to `attach`: the session goes on. */
+  | { kind: 'attached'; connectionId: ConnectionId }
+  /** Where the session's media is, so that a gateway knows whose media is lost with a node. */
+  | { kind: 'legHome'; connectionId: ConnectionId; nodeId: NodeId }
+  /** What came for a room that was given away meanwhile; it is to be sent to the next host. */
+  | { kind: 'returned'; connectionId: ConnectionId; message: Uint8Array }
   /** Answer the upgrade request with this HTTP status and text body. */
   | { kind: 'refused'; connectionId: ConnectionId; status: number; body: string }
   /** A protobuf `SignalResponse`, encoded once for all these sockets. */
@@ -97,8 +108,11 @@ export type HostToGateway =
   | { kind: 'closeSocket'; connectionId: ConnectionId; code: number; reason: string }
   /** Answer to a `join`: the room is not (or no longer) hosted here. Nothing is kept of the connection. */
   | { kind: 'notHere'; connectionId: ConnectionId }
-  /** The node hosts this room no longer, without its end: all sockets of the room are to join again. */
-  | { kind: 'roomLost'; roomName: string }
+  /**
+   * The node hosts this room no longer, without its end: the sessions of the room go on at the next host.
+   * @param nodeId the next host, where it is known
+   */
+  | { kind: 'roomLost'; roomName: string; nodeId?: NodeId }
   | { kind: 'commandResult'; requestId: number; result: CommandResult };
 
 /** RoomService methods that the host of the room carries out; the request is its protobuf. */

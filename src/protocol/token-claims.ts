@@ -16,6 +16,10 @@ export type AccessClaims = {
   kind: number;
   /** LiveKit `ParticipantInfo.KindDetail` numbers. */
   kindDetails: number[];
+  /**
+   * The holder may take nodes out of service (claim `plenum.nodeAdmin`). Nothing that a room gives out ever has it.
+   */
+  isNodeAdmin?: boolean;
   /** Undefined when the token has no `video` claim. */
   grants: VideoGrants | undefined;
   /** Protobuf `RoomConfiguration` of the `roomConfig` claim. */
@@ -64,6 +68,7 @@ export const claimsSchema = z.object({
   kind: text,
   kindDetails: z.array(z.string()).nullish(),
   video: videoSchema.nullish(),
+  plenum: z.object({ nodeAdmin: flag }).nullish(),
   roomConfig: z.unknown().optional(),
   roomPreset: text,
   sha256: text,
@@ -82,6 +87,7 @@ export function toAccessClaims(raw: RawClaims): AccessClaims {
     attributes: { ...raw.attributes },
     kind: enumNumber(ParticipantInfo_Kind, raw.kind ?? '') ?? ParticipantInfo_Kind.STANDARD,
     kindDetails: (raw.kindDetails ?? []).flatMap((name) => enumNumber(ParticipantInfo_KindDetail, name) ?? []),
+    ...(raw.plenum?.nodeAdmin === true ? { isNodeAdmin: true } : {}),
     grants: raw.video ? toVideoGrants(raw.video) : undefined,
     roomConfiguration: toRoomConfiguration(raw.roomConfig),
     roomPreset: raw.roomPreset ?? '',

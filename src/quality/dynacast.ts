@@ -23,11 +23,13 @@ export class Dynacast {
   /**
    * A publisher starts with all layers of its first codec on and its backup codecs off, so that is what counts as told.
    * @param codecs bare lower-case names, first the one that is published
+   * @param told what the publisher was told by an earlier host of the room, as `reported` said it there
    */
-  constructor(codecs: string[], pauseDelayMs: number) {
+  constructor(codecs: string[], pauseDelayMs: number, told: readonly { codec: string; maximum: WantedMaximum }[] = []) {
     this.#pauseDelayMs = pauseDelayMs;
     for (const [index, codec] of codecs.entries()) {
-      this.#codecs.set(codec, { counts: [0, 0, 0], reported: index === 0 ? 2 : -1, lowerAtMs: undefined });
+      const reported = told.find((entry) => entry.codec === codec)?.maximum ?? (index === 0 ? 2 : -1);
+      this.#codecs.set(codec, { counts: [0, 0, 0], reported, lowerAtMs: undefined });
     }
   }
 

@@ -1,11 +1,14 @@
 /** Composition root of role `all`: gateway, room host and legs in one process, joined by in-memory links. */
+import { hostname } from 'node:os';
 import { RoomClient } from '../api/room-client.ts';
 import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink, type MemoryLinkOptions } from '../cluster/memory-link.ts';
 import type { Config } from '../config/options.ts';
+import { AloneNode, type AloneNodeOptions } from '../drain/alone-node.ts';
 import type { Health } from '../gateway/http-route.ts';
 import type { GatewayLoad } from '../gateway/gateway.ts';
-import { RoomHostNode, type RoomHostStats } from '../host/room-host-node.ts';
+import type { RoomHostStats } from '../host/contracts.ts';
+import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode, type LegCounts } from '../leg/leg-node.ts';
 import { engineCounts } from '../media/engine-counts.ts';
@@ -14,12 +17,13 @@ import { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { RoomEvents } from '../observe/room-events.ts';
-import { nodeId as toNodeId } from '../protocol/ids.ts';
+import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import {
   observeWorkers,
+  programVersion,
   randomSuffix,
   serveMetrics,
   signRefresh,
@@ -59,10 +63,7 @@ export async function startAll(options: StartOptions): Promise<RunningServer> {
   return { ...running, close };
 }
 
-async function startParts(
-  options: StartOptions,
-  stack: AsyncDisposableStack,
-): Promise<Pick<RunningServer, 'port' | 'debug'>> {
+async function startParts(options: StartOptions, stack: AsyncDisposableStack): Promise<Omit<RunningServer, 'close'>> {
   const { config, log } = options;
   const nodeId = toNodeId(randomSuffix());
   const link: MemoryLinkOptions = options.transfer === undefined ? {} : { transfer: options.transfer };
@@ -101,12 +102,17 @@ async function startParts(
   const client = stack.adopt(new RoomClient({ connector: directory }), (value) => value.close());
   const health = (): Health =>
     pool.workers.length > 0 ? { ready: true } : { ready: false, body: 'Not Ready\nno media worker is running' };
-  const face = createPublicFace({ config, log, directory, client, metrics, health });
+  const alone = stack.adopt(createAlone({ config, log, nodeId, directory, host }), (value) => value.close());
+  metrics.watchNodes(
+    () => [alone.state],
+    () => [],
+  );
+  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: alone });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
   // Last in, first out: before anything is taken apart, no new room is placed and clients are told to go.
   stack.defer(() => {
-    directory.stopAdmitting();
+    directory.admit(false);
     host.close('disconnect');
   });
   log.info({ port: gateway.port, nodeId, workers: pool.workers.length }, 'node is ready');
@@ -122,5 +128,33 @@ async function startParts(
     engine: () => engineCounts(pool),
     workerPids: () => pool.workers.map((worker) => worker.pid),
   };
-  return { port: gateway.port, debug };
+  return { port: gateway.port, debug, finished: alone.drained, ...alone.drainOption(config.drain) };
+}
+
+type AloneParts = Pick<StartOptions, 'config' | 'log'> & {
+  nodeId: NodeId;
+  directory: MemoryDirectory;
+  host: RoomHostNode;
+};
+
+function createAlone({ config, log, nodeId, directory, host }: AloneParts): AloneNode {
+  return new AloneNode({
+    nodeId,
+    counts: () => ({ rooms: Math.max(directory.size, host.stats().rooms), participants: host.stats().participants }),
+    admit: (isAdmitting) => directory.admit(isAdmitting),
+    about: () => aboutThisNode(config, host.stats()),
+    log,
+  });
+}
+
+function aboutThisNode(config: Config, counts: RoomHostStats): ReturnType<AloneNodeOptions['about']> {
+  const { rooms, participants } = counts;
+  return {
+    machine: hostname(),
+    address: config.bind_addresses[0] ?? '',
+    region: config.region,
+    zone: config.zone,
+    version: programVersion(),
+    load: { cpu: 0, bitrateBps: 0, tracks: 0, rooms, participants },
+  };
 }

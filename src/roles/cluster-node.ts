@@ -1,5 +1,4 @@
 /** What every node of a cluster has, whatever its role: the store, the relay, the list of nodes, its own heartbeat. */
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { ClusterNodes } from '../cluster/cluster-nodes.ts';
 import { redisOptions } from '../cluster/redis-config.ts';
@@ -9,14 +8,16 @@ import { protocolRange } from '../cluster/relay-hello.ts';
 import { TcpRelay } from '../cluster/relay-tcp.ts';
 import { NodeHeartbeat } from '../cluster/store-heartbeat.ts';
 import type { ClusterStore } from '../cluster/store.ts';
-import type { NodeRecord, NodeStateRecord } from '../cluster/store-records.ts';
+import type { NodeRecord } from '../cluster/store-records.ts';
 import { badConfig } from '../config/errors.ts';
 import type { Config } from '../config/options.ts';
+import { NodeLifecycles } from '../drain/node-lifecycles.ts';
+import { OwnLifecycle } from '../drain/own-lifecycle.ts';
 import type { Logger } from '../observe/log.ts';
 import type { NodeLimits, NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { isWildcard, machineAddresses } from './addresses.ts';
-import { randomSuffix } from './node-parts.ts';
+import { programVersion, randomSuffix } from './node-parts.ts';
 
 export type ClusterRole = 'master' | 'media';
 
@@ -46,8 +47,8 @@ export async function joinCluster({ config, log, role, stack }: ClusterNodeOptio
   await store.ready(firstAnswerMs).catch((error: unknown) => {
     log.warn({ err: error }, 'the cluster store does not answer yet');
   });
-  const { nodes: registry, health, timings } = store;
-  const nodes = stack.adopt(new ClusterNodes({ registry, health, timings, log }), (value) => value.close());
+  const { nodes: registry, nodeStates: states, health, timings } = store;
+  const nodes = stack.adopt(new ClusterNodes({ registry, states, health, timings, log }), (value) => value.close());
   await nodes.start();
   return { nodeId, store, relay, nodes };
 }
@@ -60,12 +61,14 @@ export type HeartbeatOptions = {
   load: () => NodeLoad;
   /** Where clients reach its media; empty for a node without. */
   publicAddress: string;
+  /** Of a node with a lifecycle. */
+  own?: OwnLifecycle;
 };
 
 /** States the node from now on. */
-export function createHeartbeat({ config, log, role, node, load, publicAddress }: HeartbeatOptions): NodeHeartbeat {
+export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
+  const { config, log, role, node, load, publicAddress, own } = options;
   const { nodeId, store, relay } = node;
-  let state: NodeStateRecord['state'] = 'SERVING';
   const record = (): NodeRecord => ({
     nodeId,
     machineId: hostname(),
@@ -76,7 +79,7 @@ export function createHeartbeat({ config, log, role, node, load, publicAddress }
     zone: config.zone,
     relay: { host: announcedRelayAddress(config), port: relay.port },
     publicAddress,
-    state,
+    state: own?.state ?? 'SERVING',
     load: { ...load(), workers: [...load().workers] },
     uptimeMs: Math.round(process.uptime() * 1_000),
   });
@@ -84,11 +87,25 @@ export function createHeartbeat({ config, log, role, node, load, publicAddress }
     nodes: store.nodes,
     timings: store.timings,
     record,
-    onState: (lifecycle) => {
-      state = lifecycle?.state ?? 'SERVING';
-    },
+    onState: (lifecycle, sentAtMs) => own?.noteBeat(lifecycle, sentAtMs),
     onFenced: () => log.warn({ nodeId }, 'this node takes no new work'),
     onUnfenced: () => log.info({ nodeId }, 'this node takes work'),
+    log,
+  });
+}
+
+export function createOwnLifecycle({
+  config,
+  log,
+  node,
+}: Pick<HeartbeatOptions, 'config' | 'log' | 'node'>): OwnLifecycle {
+  const { nodeId, store, relay } = node;
+  return new OwnLifecycle({
+    nodeId,
+    // A machine that got the address of another one is another machine.
+    seat: `${hostname()} ${announcedRelayAddress(config)}:${relay.port}`,
+    lifecycles: new NodeLifecycles(store.nodeStates),
+    leaseMs: store.timings.leaseMs,
     log,
   });
 }
@@ -112,9 +129,4 @@ function announcedRelayAddress({ cluster }: Config): string {
     return cluster.relay_address;
   }
   return isWildcard(bound) ? (machineAddresses()[0] ?? '127.0.0.1') : bound;
-}
-
-function programVersion(): string {
-  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(file) as { version: string }).version;
 }

@@ -3,6 +3,7 @@ import { ListParticipantsRequest } from '@livekit/protocol';
 import { RoomClient } from '../api/room-client.ts';
 import { ClusterDirectory } from '../cluster/cluster-directory.ts';
 import { RoomRecovery } from '../cluster/room-recovery.ts';
+import { ClusterDrains } from '../drain/cluster-drains.ts';
 import type { Health } from '../gateway/http-route.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
@@ -55,7 +56,24 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     hasAnswered ||= store.health.answeringSince() !== undefined;
     return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
   };
-  const face = createPublicFace({ config, log, directory, client, metrics, health });
+  const drains = stack.adopt(
+    new ClusterDrains({
+      ...node,
+      reach: directory.reach,
+      opinions: directory.opinions,
+      limits,
+      region: config.region,
+      moved: (roomName, hostId) => void openRecovered(client, roomName, hostId),
+      log,
+    }),
+    (value) => value.close(),
+  );
+  await drains.start();
+  metrics.watchNodes(
+    () => nodes.mediaNodes().map(({ state }) => state),
+    () => drains.progress(),
+  );
+  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: drains.admin });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
 

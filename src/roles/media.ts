@@ -1,16 +1,19 @@
 /** Composition root of role `media`: room hosts and participants' legs of a cluster. */
 import { ClusterLegs, legPeerConnector } from '../cluster/cluster-legs.ts';
 import { GuardedLegs } from '../cluster/guarded-legs.ts';
+import { HostAffirmation } from '../cluster/host-affirmation.ts';
+import { HostSeeker, seekChannel } from '../cluster/host-seeker.ts';
 import { legPeerChannel } from '../cluster/leg-peer-channel.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
 import { legChannel, sessionChannel } from '../cluster/wire-messages.ts';
 import type { Config } from '../config/options.ts';
+import { DrainService } from '../drain/drain-service.ts';
+import type { RoomMoves } from '../host/room-moves.ts';
 import { RoomHostNode } from '../host/room-host-node.ts';
 import { toRoomSettings } from '../host/room-settings.ts';
 import { LegNode } from '../leg/leg-node.ts';
-import type { LegObserver } from '../leg/observer.ts';
 import { mediaSettings } from '../media/media-settings.ts';
 import { WorkerPool } from '../media/worker-pool.ts';
 import { startHealthServer } from '../observe/health-server.ts';
@@ -22,7 +25,9 @@ import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
-import { createHeartbeat, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import type { OwnLifecycle } from '../drain/own-lifecycle.ts';
+import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
+import { drainOption, enterService } from './media-service.ts';
 import {
   observeWorkers,
   randomSuffix,
@@ -34,43 +39,54 @@ import {
   type RunningRole,
 } from './node-parts.ts';
 
+/** @property moves the room hosts of this node on their way to others */
+export type RunningMedia = RunningRole & { nodeId: NodeId; moves: RoomMoves };
+
 /** Resolves when the node can take rooms. Rejects, with everything it started closed again, when it cannot. */
-export async function startMedia(options: RoleOptions): Promise<RunningRole> {
+export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   const { running, close } = await startOnStack((stack) => startParts(options, stack));
-  return { port: running, close };
+  return { ...running, close };
 }
 
-async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<number> {
+type Started = Omit<RunningMedia, 'close'>;
+
+async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
   const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
-  const { nodeId, store, relay, nodes } = node;
+  const { nodeId, relay, nodes } = node;
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'MEDIA' }), (value) => value.close());
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
-  const leases = stack.adopt(
-    new RoomLeases({ store, nodeId, chooseSuccessor: (room) => chooseSuccessor(config, node, room), log }),
-    (value) => value.close(),
-  );
+  const own = createOwnLifecycle({ config, log, node });
+  const leases = createLeases({ config, log, node, own, stack });
   const meter = new NodeLoadMeter({
     workers: async () =>
-      (await pool.usage()).map(({ index, cpuMs, producers, consumers }) => ({
+      (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
         index,
         cpuMs,
-        tracks: producers + consumers,
+        bytes,
+        packets,
+        tracks: producers + consumers + pipeStreams,
       })),
     counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
   });
+  const guarded = new GuardedLegs();
+  const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
+  stack.adopt(seeker, (value) => value.close());
   const legs = stack.adopt(
     new LegNode({
       nodeId,
       pool,
       config,
       log,
-      observer: measuredBy(metrics.legs, meter),
+      observer: metrics.legs,
       peers: legPeerConnector(relay, nodes),
+      hostGraceMs: config.cluster.host_grace * 1_000,
+      seeker,
+      onLegEnded: (leg) => guarded.legEnded(leg),
     }),
     (value) => value.close(),
   );
@@ -80,7 +96,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
-  joinParts({ relay, host, legs });
+  joinParts({ nodeId, relay, host, legs, guarded, log });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
   const health = await startHealthServer({
@@ -91,16 +107,51 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress });
-  heartbeat.start();
-  // Last in, first out: off the list of nodes first, so that the clients that are told to go land elsewhere.
+  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
+  await enterService({ own, heartbeat, node, pool, log, stack });
+  // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
     await host.moveRooms();
     host.close('disconnect');
+    await own.end();
   });
   log.info({ port: health.port, relayPort: relay.port, nodeId, role, workers: pool.workers.length }, 'node is ready');
-  return health.port;
+  return { port: health.port, nodeId, moves: host.moves, ...drainOption({ config, log, own, node, host, legs }) };
+}
+
+function createSeeker(
+  { nodeId, nodes, relay, store }: ClusterNode,
+  log: Logger,
+  ownRoom: (roomName: string) => void,
+): HostSeeker {
+  const { rooms, timings } = store;
+  return new HostSeeker({ nodeId, nodes, rooms, relay, intervalMs: timings.heartbeatMs, ownRoom, log });
+}
+
+type LeaseParts = Omit<HostParts, 'metrics' | 'leases'> & { own: OwnLifecycle };
+
+function createLeases({ config, log, node, own, stack }: LeaseParts): RoomLeases {
+  const { nodeId, store, relay, nodes } = node;
+  const affirmation = new HostAffirmation({
+    nodes,
+    relay,
+    intervalMs: store.timings.heartbeatMs,
+    affirmed: () => leases.affirmed(),
+    superseded: (roomName, epoch) => leases.superseded(roomName, epoch),
+  });
+  const successor = (roomName: string): NodeId | undefined => chooseSuccessor(config, node, roomName);
+  const leases = new RoomLeases({
+    store,
+    nodeId,
+    chooseSuccessor: successor,
+    admitsRooms: () => own.admitsRooms,
+    affirmation,
+    log,
+  });
+  stack.adopt(leases, (value) => value.close());
+  stack.adopt(affirmation, (value) => value.close()).start();
+  return leases;
 }
 
 type HostParts = {
@@ -119,7 +170,7 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
   return new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true }),
     registrar: leases,
     ownership: leases,
     legPlacer: new ClusterLegs({
@@ -130,6 +181,7 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
       region: config.region,
       zone: config.zone,
       maxLegsPerNode: config.room.max_legs_per_node,
+      maxViewersPerWorker: config.rtc.max_viewers_per_worker,
     }),
     webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
     signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
@@ -138,16 +190,24 @@ function createHost({ config, log, node, metrics, stack, leases }: HostParts): R
   });
 }
 
-type Parts = { relay: ClusterNode['relay']; host: RoomHostNode; legs: LegNode };
+type Parts = Pick<ClusterNode, 'nodeId' | 'relay'> & {
+  host: RoomHostNode;
+  legs: LegNode;
+  guarded: GuardedLegs;
+  log: Logger;
+};
 
-function joinParts({ relay, host, legs }: Parts): void {
-  const guarded = new GuardedLegs();
+function joinParts({ nodeId, relay, host, legs, guarded, log }: Parts): void {
   const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>();
   legs.addHost(guarded.wrap(legEnd));
   host.attachLegs(hostEnd);
   relay.onChannel(sessionChannel, ({ link }) => host.acceptGateway(link));
   relay.onChannel(legChannel, ({ link }) => legs.addHost(guarded.wrap(link)));
+  relay.onChannel(seekChannel, ({ link, peer }) =>
+    link.onMessage(({ roomName }) => host.legsHere(peer.nodeId, roomName)),
+  );
   relay.onChannel(legPeerChannel, ({ link, peer }) => legs.acceptPeer(peer.nodeId, link));
+  new DrainService({ nodeId, relay, moves: host.moves, carried: () => legs.members, log }).serve();
 }
 
 function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomName: string): NodeId | undefined {
@@ -162,16 +222,4 @@ function chooseSuccessor(config: Config, { nodeId, nodes }: ClusterNode, roomNam
     exclude: new Set([...nodes.suspects(), nodeId]),
   });
   return selection.kind === 'selected' ? selection.nodeId : undefined;
-}
-
-/** The same reports for metrics and for the node's load. */
-function measuredBy(metrics: LegObserver, meter: NodeLoadMeter): LegObserver {
-  return {
-    mediaMeasured: (traffic) => {
-      metrics.mediaMeasured(traffic);
-      meter.mediaMeasured(traffic);
-    },
-    dataDropped: (reason, packets) => metrics.dataDropped(reason, packets),
-    slowSubscriberClosed: () => metrics.slowSubscriberClosed(),
-  };
 }

@@ -1,5 +1,6 @@
 /** Pieces that several roles are made of. */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
@@ -16,6 +17,13 @@ export type RoleOptions = { config: Config; log: Logger };
 export type RunningRole = {
   /** The HTTP port, which matters when the configured one is 0. */
   port: number;
+  /**
+   * Takes no new work and waits until nothing runs here any more, or until its deadline. Never rejects. Absent where
+   * there is nothing to wait for.
+   */
+  drain?: () => Promise<void>;
+  /** Resolves when the node has ended by itself what it was there for; it is to be closed then. */
+  finished?: Promise<void>;
   /** Tells clients, closes everything in order. Safe to call twice. */
   close(): Promise<void>;
 };
@@ -77,4 +85,9 @@ export function signRefresh(config: Config, token: RefreshToken): string {
 
 export function randomSuffix(): string {
   return toSuffix(randomBytes(12));
+}
+
+export function programVersion(): string {
+  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
 }

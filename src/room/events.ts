@@ -1,6 +1,7 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
+import type { WebhookEvent } from '@livekit/protocol';
 import type { ConnectionId, NodeId } from '../protocol/ids.ts';
-import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
 import type { LegMoveAction } from './move-state.ts';
 import type { LogLevel } from '../lib/errors.ts';
@@ -19,7 +20,14 @@ export type RoomEvent =
   /** A step of moving participants to other legs. */
   | { kind: 'move'; action: LegMoveAction }
   /** Time has passed; due timers fire. Any other event fires them too. */
-  | { kind: 'deadline' };
+  | { kind: 'deadline' }
+  /**
+   * To a room that an earlier host left: legs of its participants, as they state themselves.
+   * @param isComplete no more of them are to come
+   */
+  | { kind: 'restated'; legs: RestatedLeg[]; isComplete: boolean }
+  /** Another node is about to host the room: what the next host has to know leaves now. */
+  | { kind: 'moving' };
 
 /** Everything that a refresh token states; the shell signs it. */
 export type RefreshToken = {
@@ -52,8 +60,8 @@ export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
   /** @param target node for a leg that is to be opened there and nowhere else */
   | { kind: 'toLeg'; message: HostToLeg; target?: NodeId }
-  /** Protobuf `WebhookEvent`. */
-  | { kind: 'webhook'; event: Uint8Array }
+  /** Nobody changes it any more; log, metrics and receivers read the same one. */
+  | { kind: 'webhook'; event: WebhookEvent }
   /** Protobuf `Room`, for the directory. */
   | { kind: 'publishRoom'; room: Uint8Array }
   /** For the host that comes after this one. */

@@ -28,6 +28,7 @@ import { participantWebhook, trackWebhook } from './webhooks.ts';
 import { encodeJoin } from './wire.ts';
 
 export function joinRoom(room: RoomState, connectionId: ConnectionId, join: JoinParameters): void {
+  endReconnecting(room, room.identities.get(join.identity));
   const former = room.identities.get(join.identity);
   const participant = new Participant(participantSid(room.random()), join, room.nowMs);
   applySavedParticipant(room, participant);
@@ -42,6 +43,14 @@ export function joinRoom(room: RoomState, connectionId: ConnectionId, join: Join
     flushUrgentUpdates(room);
   }
   admit(room, participant, connectionId);
+}
+
+/** It was told to join anew and does; its next session begins as this one was described. */
+function endReconnecting(room: RoomState, former: Participant | undefined): void {
+  if (former?.move.kind === 'reconnecting') {
+    removeParticipant(room, former, 'moved');
+    flushUrgentUpdates(room);
+  }
 }
 
 /** Helpers always get in, and whoever comes again takes its own place. */
@@ -63,13 +72,19 @@ function admit(room: RoomState, participant: Participant, connectionId: Connecti
   room.identities.set(participant.identity, participant);
   room.wasJoined ||= !participant.isDependent;
   room.dirtySaves.add(participant);
+  room.dueKeepsakes.add(participant);
   scheduleEmptyRoom(room);
   countersChanged(room);
   if (participant.grants.recorder) {
     room.roomChange = 'metadata';
   }
   const join = toJoinResponse(room, participant).toBinary();
-  room.outbox.toGateway({ kind: 'accepted', connectionId, message: encodeJoin(join, others) });
+  room.outbox.toGateway({
+    kind: 'accepted',
+    connectionId,
+    message: encodeJoin(join, others),
+    participantSid: participant.sid,
+  });
   openLeg(room, participant);
   room.timers.set(`join:${participant.sid}`, room.nowMs + timing.joinTimeoutMs);
   refreshToken(room, participant);

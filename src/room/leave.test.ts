@@ -8,6 +8,7 @@ import {
   SyncState,
   TrackInfo,
   TrackPublishedResponse,
+  UpdateParticipantRequest,
 } from '@livekit/protocol';
 import { TestRoom } from './room-test-kit.ts';
 
@@ -44,6 +45,25 @@ describe('leaving', () => {
     room.signal(ghost, { case: 'leave', value: new LeaveRequest() });
     assert.deepEqual(room.updates(alice), []);
     assert.deepEqual(room.webhooks(), ['participant_left']);
+  });
+
+  it('tells those who are to join anew so, and nobody else', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const bob = room.enter('bob');
+    const step = { kind: 'reconnectClient', roomName: 'lobby', why: 'cannot-move' } as const;
+    room.step({ kind: 'move', action: { ...step, participantSid: 'PA_unknown' as typeof bob.sid } });
+    assert.deepEqual(room.effects, []);
+    room.step({ kind: 'move', action: { ...step, participantSid: bob.sid } });
+    const [leave] = room.receivedOf(bob, 'leave');
+    assert.deepEqual([leave?.action, leave?.reason], [RECONNECT, DisconnectReason.MIGRATION]);
+    assert.deepEqual(room.receivedOf(alice, 'leave'), []);
+    assert.deepEqual(room.toLeg('close'), [], 'the others hear and see it until it is back');
+    room.step({ kind: 'move', action: { kind: 'closeLeg', roomName: 'lobby', participantSid: bob.sid } });
+    assert.deepEqual(
+      room.toLeg('close').map((close) => close.leg),
+      [bob.sid],
+    );
   });
 
   it('closes the socket on bytes that are no SignalRequest and keeps the session of a connected client', () => {
@@ -166,6 +186,29 @@ describe('failure of a leg', () => {
       assert.equal(room.room.snapshot().participants.length, 0);
     });
   }
+
+  it('describes those whom it made join anew as before, and those who left by themselves by their tokens', () => {
+    const room = new TestRoom();
+    const next = (end: (session: ReturnType<TestRoom['enter']>) => void): string[] => {
+      const bob = room.enter('bob', { metadata: 'of the token' });
+      const change = { room: 'lobby', identity: 'bob', metadata: 'described', attributes: { seat: '12' } };
+      room.command('UpdateParticipant', new UpdateParticipantRequest(change));
+      end(bob);
+      const again = room.enter('bob', { metadata: 'of the token' });
+      const { participant } = again.join;
+      room.signal(again, { case: 'leave', value: new LeaveRequest() });
+      return [participant?.metadata ?? '', participant?.attributes['seat'] ?? ''];
+    };
+    const lost = { kind: 'failed', failure: 'worker-died', detail: '' } as const;
+    assert.deepEqual(
+      next((bob) => room.leg({ ...lost, leg: bob.sid })),
+      ['described', '12'],
+    );
+    assert.deepEqual(
+      next((bob) => room.signal(bob, { case: 'leave', value: new LeaveRequest() })),
+      ['of the token', ''],
+    );
+  });
 
   it('makes everybody join anew when the node of the legs is lost', () => {
     const room = new TestRoom();

@@ -7,6 +7,7 @@ import { legsOf, moveTimers } from './move-state.ts';
 import type { Participant } from './participant.ts';
 import { endTrack } from './publishing.ts';
 import { speakerSilenced } from './quality-reports.ts';
+import { keepDescription } from './saved-room.ts';
 import type { RoomState } from './room-state.ts';
 import { failRpcsOf } from './rpc.ts';
 import { dropSubscriber } from './subscriptions.ts';
@@ -44,6 +45,9 @@ export function removeParticipant(
   participant.disconnectReason = stated ?? rule.reason;
   participant.touch();
   forget(room, participant);
+  if (rule.action === LeaveRequest_Action.RECONNECT && cause !== 'room-failed') {
+    keepDescription(room, participant);
+  }
   for (const leg of legsOf(participant)) {
     room.outbox.toLeg({ kind: 'close', leg, reason: rule.legReason });
   }
@@ -120,6 +124,11 @@ export function mediaLost(room: RoomState, participant: Participant): void {
   }
   participant.iceLost = true;
   room.timers.set(`media:${participant.sid}`, room.nowMs + room.settings.resumeTimeoutMs);
+  askToResume(room, participant);
+}
+
+/** Says goodbye to the socket, if there is one, so that the client opens another. */
+export function askToResume(room: RoomState, participant: Participant): void {
   const { connectionId } = participant;
   if (connectionId === undefined) {
     return;

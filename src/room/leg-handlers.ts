@@ -20,6 +20,10 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
     observeLevels(room, message.levels);
     return;
   }
+  if (message.kind === 'restated' || message.kind === 'restatedAll' || message.kind === 'superseded') {
+    // Meant for the shell, which collects them.
+    return;
+  }
   const participant = room.participants.get(participantOfLeg(message.leg));
   if (participant === undefined) {
     return;
@@ -32,18 +36,20 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
   }
 }
 
-function dispatch(room: RoomState, participant: Participant, message: Exclude<LegToHost, { kind: 'levels' }>): void {
+type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' }>;
+
+function dispatch(room: RoomState, participant: Participant, message: OfOneLeg): void {
   switch (message.kind) {
     case 'actual':
       return applyActual(room, participant, message.actual);
     case 'offer': {
       const { id, sdp, midToTrackId } = message;
       const offer = new SessionDescription({ type: 'offer', id, sdp, midToTrackId });
-      return room.outbox.sendTo(participant, { case: 'offer', value: offer });
+      return describe(room, participant, { case: 'offer', value: offer });
     }
     case 'answer': {
       const answer = new SessionDescription({ type: 'answer', id: message.id, sdp: message.sdp });
-      return room.outbox.sendTo(participant, { case: 'answer', value: answer });
+      return describe(room, participant, { case: 'answer', value: answer });
     }
     case 'resumed':
       return finishResume(room, participant, message.lastReliableSequence);
@@ -66,6 +72,18 @@ function dispatch(room: RoomState, participant: Participant, message: Exclude<Le
   }
 }
 
+function describe(
+  room: RoomState,
+  participant: Participant,
+  description: { case: 'offer' | 'answer'; value: SessionDescription },
+): void {
+  if (participant.connectionId === undefined && participant.restoredVersion !== undefined) {
+    participant.unsent[description.case] = description.value;
+  } else {
+    room.outbox.sendTo(participant, description);
+  }
+}
+
 function legFailed(room: RoomState, participant: Participant, failure: LegFailure, detail: string): void {
   room.outbox.push({
     kind: 'log',
@@ -81,7 +99,7 @@ function legFailed(room: RoomState, participant: Participant, failure: LegFailur
   }
 }
 
-function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
+export function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
   participant.transports = { publisher: actual.publisher, subscriber: actual.subscriber };
   const primary = participant.subscriberPrimary ? actual.subscriber : actual.publisher;
   if (primary === 'connected' && participant.state === ParticipantInfo_State.JOINED) {

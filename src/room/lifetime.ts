@@ -1,5 +1,6 @@
 /** How long a room without participants stays. */
 import type { RoomState } from './room-state.ts';
+import { timing } from './settings.ts';
 
 /** Starts or stops the countdown, whichever the members call for. Helpers do not keep a room open. */
 export function scheduleEmptyRoom(room: RoomState): void {
@@ -10,7 +11,9 @@ export function scheduleEmptyRoom(room: RoomState): void {
     }
   }
   if (!room.timers.has('empty')) {
-    const timeoutS = room.wasJoined ? room.departureTimeoutS : room.emptyTimeoutS;
-    room.timers.set('empty', room.nowMs + timeoutS * 1000);
+    const timeoutMs = 1000 * (room.wasJoined ? room.departureTimeoutS : room.emptyTimeoutS);
+    // Under a new host the room is not empty before its legs had time to state themselves.
+    const leastMs = room.isCollecting ? timing.collectLegsMs : 0;
+    room.timers.set('empty', room.nowMs + Math.max(timeoutMs, leastMs));
   }
 }

@@ -289,7 +289,7 @@ describe('moving a participant to another leg', () => {
     const first = room.first(resuming);
     assert.ok(first.case === 'leave' && first.value.action === LeaveRequest_Action.RECONNECT);
     room.join('bob', chromium);
-    assert.deepEqual(room.closedLegs(), [`${legId(bob.sid, 2)} duplicate-identity`, `${bob.sid} duplicate-identity`]);
+    assert.deepEqual(room.closedLegs(), [`${legId(bob.sid, 2)} server-shutdown`, `${bob.sid} server-shutdown`]);
   });
 
   it('closes all legs of a participant that leaves half-way', () => {

@@ -92,12 +92,11 @@ function prepare(room: RoomState, participant: Participant, target: Preparing['t
   room.outbox.toLeg({ kind: 'export', leg: participant.leg });
 }
 
+/** What one leg says, about itself. */
+type MessageOfLeg = Exclude<Extract<LegToHost, { leg: LegId }>, { kind: 'restated' }>;
+
 /** What a leg of this participant says about a move, or any leg that is not the one in charge. */
-export function moveReported(
-  room: RoomState,
-  participant: Participant,
-  message: Exclude<LegToHost, { kind: 'levels' }>,
-): void {
+export function moveReported(room: RoomState, participant: Participant, message: MessageOfLeg): void {
   const { move } = participant;
   if (message.leg === participant.leg) {
     return activeLegReported(room, participant, message);
@@ -119,7 +118,7 @@ export function moveReported(
   }
 }
 
-function activeLegReported(room: RoomState, participant: Participant, message: LegToHost): void {
+function activeLegReported(room: RoomState, participant: Participant, message: MessageOfLeg): void {
   const { move } = participant;
   const isHolding = move.kind === 'triggered' && move.step === 'holding';
   if (message.kind === 'exported' && move.kind === 'preparing' && move.leg === undefined) {
@@ -234,6 +233,8 @@ function activate(
   for (const offer of move.queued.splice(0)) {
     room.outbox.toLeg({ ...offer, leg: move.leg });
   }
+  // The next host is told by this one.
+  room.dueKeepsakes.add(participant);
 }
 
 /** A description of the client, for the leg that is going to answer it. */

@@ -4,9 +4,10 @@ import {
   ParticipantInfo_Kind,
   ParticipantInfo_State,
   type AddTrackRequest,
+  type SessionDescription,
   type DisconnectReason,
 } from '@livekit/protocol';
-import type { ConnectionId, LegId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
+import { legNumber, type LegId, type ConnectionId, type ParticipantSid, type TrackSid } from '../protocol/ids.ts';
 import type { TransportState, WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
 import type { ClientFacts, JoinParameters, VideoGrants } from '../protocol/session-messages.ts';
 import { ConnectionScorer, type ConnectionScore } from '../quality/connection-score.ts';
@@ -19,6 +20,8 @@ import type { Track } from './track.ts';
 export type Subscription = {
   /** What the client (or the API) asked for; undefined = whatever `auto_subscribe` says. */
   wish: boolean | undefined;
+  /** How often the client let go of the track while it was to be delivered. */
+  generation: number;
   settings: TrackSettings | undefined;
   /** What the client believes about the publisher's permission. */
   toldAllowed: boolean;
@@ -40,6 +43,9 @@ export type WantedOfLeg = {
   subscriptions: WantedSubscription[];
 };
 
+/** Names of legs are not used again; those that an earlier host may have used and nobody tells of are passed over. */
+const legsLeftFree = 1000;
+
 export class Participant {
   readonly sid: ParticipantSid;
   readonly identity: string;
@@ -54,6 +60,9 @@ export class Participant {
   readonly joinedAtMs: number;
   /** Which of the two connections decides that the participant is there; stays as it was stated in the join answer. */
   readonly subscriberPrimary: boolean;
+
+  /** As a former host of the room had described it; undefined for one who joined here. */
+  readonly restoredVersion: number | undefined;
 
   name: string;
   metadata: string;
@@ -76,6 +85,8 @@ export class Participant {
   connectionId: ConnectionId | undefined;
   /** A new socket that waits for the leg's answer to `resume`. */
   resuming: ConnectionId | undefined;
+  /** What its leg says while there is no socket yet that a new host has heard of: the last description of each kind. */
+  readonly unsent: { offer?: SessionDescription; answer?: SessionDescription } = {};
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */
@@ -99,7 +110,13 @@ export class Participant {
   #version = 0;
   #encoded: Uint8Array | undefined;
 
-  constructor(sid: ParticipantSid, join: JoinParameters, nowMs: number) {
+  /** @param kept what the room's former host knew besides, of a session that goes on */
+  constructor(
+    sid: ParticipantSid,
+    join: JoinParameters,
+    nowMs: number,
+    kept?: { subscriberPrimary: boolean; version: number },
+  ) {
     this.sid = sid;
     this.leg = sid;
     this.identity = join.identity;
@@ -112,11 +129,19 @@ export class Participant {
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;
     this.joinedAtMs = nowMs;
-    this.subscriberPrimary = join.client.protocol > 2 && join.grants.canSubscribe;
+    this.subscriberPrimary = kept?.subscriberPrimary ?? (join.client.protocol > 2 && join.grants.canSubscribe);
+    this.#version = kept?.version ?? 0;
+    this.restoredVersion = kept?.version;
     this.name = join.name;
     this.metadata = join.metadata;
     this.attributes = { ...join.attributes };
     this.grants = join.grants;
+  }
+
+  /** Of an earlier host, which may have tried others after it. */
+  useLeg(leg: LegId): void {
+    this.leg = leg;
+    this.legs = legNumber(leg) + legsLeftFree;
   }
 
   get protocol(): number {
@@ -157,6 +182,11 @@ export class Participant {
   touch(): void {
     this.#version += 1;
     this.#encoded = undefined;
+  }
+
+  /** Of what others can see. */
+  get version(): number {
+    return this.#version;
   }
 
   toInfo(): ParticipantInfo {

@@ -30,6 +30,7 @@ export function addTrack(room: RoomState, publisher: Participant, request: AddTr
     addBackupCodec(room, publisher, request);
   } else if (publisher.findTrackByCid(request.cid) !== undefined) {
     publisher.queued.push(request);
+    room.dueKeepsakes.add(publisher);
     respond(room, publisher, {
       reason: RequestResponse_Reason.QUEUED,
       message: 'a track with this cid is still published',
@@ -81,7 +82,7 @@ function announceTrack(room: RoomState, publisher: Participant, request: AddTrac
     nowMs: room.nowMs,
   });
   publisher.tracks.set(track.sid, track);
-  room.dirtyLegs.add(publisher);
+  room.markChanged(publisher);
   confirmTrack(room, track, request.cid);
 }
 
@@ -110,7 +111,7 @@ function addBackupCodec(room: RoomState, publisher: Participant, request: AddTra
     });
     return;
   }
-  room.dirtyLegs.add(publisher);
+  room.markChanged(publisher);
   confirmTrack(room, track, request.cid);
 }
 
@@ -129,7 +130,7 @@ export function applyPublications(room: RoomState, publisher: Participant, publi
     const wasPublic = track.isPublic;
     if (actuals.length > 0 && track.applyActual(actuals, room.nowMs)) {
       changed = true;
-      room.dirtyLegs.add(publisher);
+      room.markChanged(publisher);
       if (!wasPublic) {
         publishTrack(room, track);
       } else {
@@ -163,7 +164,7 @@ export function endTrack(room: RoomState, track: Track): void {
     speakerSilenced(room, publisher.sid);
   }
   publisher.tracks.delete(track.sid);
-  room.dirtyLegs.add(publisher);
+  room.markChanged(publisher);
   room.timers.clear(`dynacast:${track.sid}`);
   if (!track.isPublic) {
     return;
@@ -213,7 +214,7 @@ export function setMuted(room: RoomState, track: Track, muted: boolean): boolean
   }
   track.info.muted = muted;
   track.touch(room.nowMs);
-  room.dirtyLegs.add(track.publisher);
+  room.markChanged(track.publisher);
   if (track.isPublic) {
     participantChanged(room, track.publisher);
     room.markAllLegsDirty();

@@ -28,7 +28,9 @@ export function settleDynacast(room: RoomState, track: Track): void {
     room.timers.clear(`dynacast:${track.sid}`);
     return;
   }
-  if (track.dynacast.settle(room.nowMs)) {
+  // Whose legs are still coming may watch it.
+  if (!room.isCollecting && track.dynacast.settle(room.nowMs)) {
+    room.laterKeepsakes.add(track.publisher);
     sendSubscribedQuality(room, track);
   }
   const deadlineMs = track.dynacast.deadlineMs();

@@ -80,6 +80,8 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
   }
   participant.resuming = undefined;
   participant.connectionId = connectionId;
+  delete participant.unsent.answer;
+  delete participant.unsent.offer;
   room.timers.clear(`resumeAnswer:${participant.sid}`);
   room.timers.clear(`media:${participant.sid}`);
   if (participant.iceLost) {
@@ -90,7 +92,8 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
   const first = knowsReconnect(participant.client)
     ? encodeReconnect(room, participant, lastReliableSequence)
     : encodeUpdate(infos);
-  room.outbox.toGateway({ kind: 'accepted', connectionId, message: first });
+  const { sid: participantSid } = participant;
+  room.outbox.toGateway({ kind: 'accepted', connectionId, message: first, participantSid });
   tellMissed(room, participant, infos);
   participant.detachedAtMs = undefined;
   refreshToken(room, participant);
@@ -114,7 +117,7 @@ function encodeReconnect(room: RoomState, participant: Participant, lastMessageS
 }
 
 /** Everything that may have been sent to the dead socket. */
-function tellMissed(room: RoomState, participant: Participant, infos: Uint8Array[]): void {
+export function tellMissed(room: RoomState, participant: Participant, infos: Uint8Array[]): void {
   if (participant.protocol > 8) {
     sendInfoBytes(room, [participant], missedDepartures(room, participant));
   }

@@ -360,8 +360,14 @@ class Invariants {
       case 'refused':
       case 'commandResult':
         return;
+      case 'attached':
+        assert.ok(!this.#open.has(message.connectionId), `attached twice: ${message.connectionId}`);
+        this.#open.add(message.connectionId);
+        return;
       case 'notHere':
       case 'roomLost':
+      case 'legHome':
+      case 'returned':
         assert.fail(`${message.kind} is not a room's to say`);
     }
   }

@@ -62,8 +62,17 @@ export class RoomState {
   readonly dirtyDynacast = new Set<Track>();
   /** Participants whose saved part may have changed in this step. */
   readonly dirtySaves = new Set<Participant>();
+  /** Participants whose keepsake is out of date: now, or soon. */
+  readonly dueKeepsakes = new Set<Participant>();
+  readonly laterKeepsakes = new Set<Participant>();
+  /** The former host's legs are still coming: what only misses its publisher is left as it is. */
+  isCollecting = false;
+  /** Sockets of sessions whose legs may still come. */
+  readonly earlySockets = new Map<ParticipantSid, ConnectionId>();
   /** Who was here when an earlier host was lost and has not come back, by identity. */
   readonly savedParticipants = new Map<string, SavedParticipant>();
+  /** Sessions that ended with the former host: their clients have been told so, or will be. */
+  readonly lostSessions = new Set<ParticipantSid>();
   /** The room as it was saved last. */
   savedRoom = '';
   /** `metadata` is told at once, `counters` within five seconds. */
@@ -78,7 +87,8 @@ export class RoomState {
     this.random = options.random;
     const { saved } = options;
     this.sid = saved?.sid ?? roomSid(options.random());
-    this.sifTrailer = Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
+    this.sifTrailer =
+      saved?.sifTrailer ?? Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
     this.createdAtMs = saved?.createdAtMs ?? options.nowMs;
     this.nowMs = options.nowMs;
     this.emptyTimeoutS = saved?.emptyTimeoutS ?? settings.emptyTimeoutS;
@@ -135,6 +145,18 @@ export class RoomState {
     const message = this.toMessage();
     message.version = new TimedVersion({ unixMicro: BigInt(Math.trunc(this.nowMs)) * 1000n, ticks: this.#ticks });
     return message;
+  }
+
+  /** What the participant publishes, or may do, changed. */
+  markChanged(participant: Participant): void {
+    this.dirtyLegs.add(participant);
+    this.dueKeepsakes.add(participant);
+  }
+
+  /** What it wishes changed. */
+  markWished(participant: Participant): void {
+    this.dirtyLegs.add(participant);
+    this.laterKeepsakes.add(participant);
   }
 
   markAllLegsDirty(): void {

@@ -6,7 +6,7 @@ import {
   SignalResponse,
   TrackSource,
   TrackType,
-  WebhookEvent,
+  type WebhookEvent,
   type JoinResponse,
 } from '@livekit/protocol';
 import type { ConnectionId, NodeId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
@@ -28,6 +28,7 @@ import type {
 } from '../protocol/session-messages.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
 import { Room } from './room.ts';
+import type { SavedRoom } from './saved-room.ts';
 import type { RoomSettings } from './settings.ts';
 
 export const startMs = 1_700_000_000_000;
@@ -54,6 +55,7 @@ export const testSettings: RoomSettings = {
   speakerIntervalMs: 400,
   smoothIntervals: 2,
   dynacastPauseDelayMs: 5_000,
+  givesKeepsakes: false,
   iceServersOf: (sid) => [{ urls: ['turn:turn.example:3478?transport=udp'], username: sid, credential: 'secret' }],
 };
 
@@ -150,13 +152,14 @@ export class TestRoom {
   #connections = 0;
   #requests = 0;
 
-  constructor(settings: Partial<RoomSettings> = {}, createdBy?: JoinParameters) {
+  constructor(settings: Partial<RoomSettings> = {}, createdBy?: JoinParameters, saved?: SavedRoom) {
     this.room = new Room({
       name: 'lobby',
       settings: { ...testSettings, ...settings },
       random: countingSuffix(),
       nowMs: this.nowMs,
       ...(createdBy === undefined ? {} : { createdBy }),
+      ...(saved === undefined ? {} : { saved }),
     });
   }
 
@@ -370,7 +373,7 @@ export class TestRoom {
   }
 
   webhookEvents(): WebhookEvent[] {
-    return this.effects.flatMap((effect) => (effect.kind === 'webhook' ? [WebhookEvent.fromBinary(effect.event)] : []));
+    return this.effects.flatMap((effect) => (effect.kind === 'webhook' ? [effect.event] : []));
   }
 
   /** What happened, in order: `toGateway.accepted`, `toLeg.open`, `webhook`, … */

@@ -16,6 +16,7 @@ import { pruneDepartures, startResume } from './resume.ts';
 import { retireOldLegs, switchTracks } from './move-tracks.ts';
 import { holdTimedOut, movableLegs, moveTimedOut, performMove, successorsTimedOut, type MovableLeg } from './moving.ts';
 import { RoomState } from './room-state.ts';
+import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
 import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
 import { timing, type RoomSettings } from './settings.ts';
@@ -44,12 +45,15 @@ export class Room {
     if (options.createdBy?.roomConfiguration !== undefined && options.saved === undefined) {
       applyRoomConfiguration(room, options.createdBy.roomConfiguration);
     }
+    if (options.saved !== undefined) {
+      room.isCollecting = true;
+      room.timers.set('collected', room.nowMs + timing.collectLegsMs);
+      room.timers.set('restored', room.nowMs + timing.restoredMs);
+    }
     scheduleEmptyRoom(room);
     room.roomChange = 'counters';
     if (options.saved === undefined) {
       roomWebhook(room, 'room_started');
-    } else {
-      room.timers.set('restored', room.nowMs + timing.restoredMs);
     }
   }
 
@@ -164,6 +168,10 @@ function handle(room: RoomState, event: RoomEvent): void {
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
     case 'move':
       return performMove(room, event.action);
+    case 'restated':
+      return restoreLegs(room, event.legs, event.isComplete);
+    case 'moving':
+      return keepsakesDue(room);
     case 'deadline':
       return;
   }
@@ -187,12 +195,20 @@ function handleGateway(room: RoomState, message: GatewayToHost): void {
       return socketClosed(room, message.connectionId);
     case 'command':
       return handleCommand(room, message.requestId, message.command);
+    case 'attach':
+      return attachSocket(room, message.connectionId, message.participantSid);
+    case 'superseded':
+      // The shell lets go of the room.
+      return;
   }
 }
 
 function socketClosed(room: RoomState, connectionId: ConnectionId): void {
   const participant = room.connections.get(connectionId);
   room.connections.delete(connectionId);
+  for (const [sid, early] of room.earlySockets) {
+    if (early === connectionId) room.earlySockets.delete(sid);
+  }
   if (participant?.resuming === connectionId) {
     participant.resuming = undefined;
     room.timers.clear(`resumeAnswer:${participant.sid}`);
@@ -234,6 +250,10 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
       return pruneDepartures(room);
     case 'restored':
       return forgetSavedParticipants(room);
+    case 'collected':
+      return legsCollected(room);
+    case 'keepsakes':
+      return keepsakesDue(room);
     case 'speakers':
       return speakersDue(room);
     case 'quality':
@@ -292,6 +312,7 @@ function settle(room: RoomState): void {
       settleDynacast(room, track);
     }
     room.dirtyDynacast.clear();
+    giveKeepsakes(room);
     const parts = takeChangedParts(room);
     if (parts.length > 0) {
       room.outbox.push({ kind: 'save', parts });

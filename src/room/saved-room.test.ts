@@ -72,10 +72,11 @@ describe('a room whose host was lost', () => {
     assert.equal(alice?.metadata, 'described');
     assert.deepEqual(alice.attributes, { seat: '7' });
     assert.equal(alice.grants.canPublish, false);
-    assert.equal(
-      second.effects.some(({ kind }) => kind === 'webhook'),
-      false,
-      'it did not start',
+    const told = second.effects.flatMap((effect) => (effect.kind === 'webhook' ? [effect.event] : []));
+    assert.deepEqual(
+      told.map(({ event }) => event),
+      ['participant_connection_aborted'],
+      'it did not start; her first session has ended',
     );
   });
 

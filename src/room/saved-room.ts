@@ -2,11 +2,15 @@
  * What of a room outlives its host: written down when it changes, read by the node that hosts the room next. Fields that
  * a newer version wrote are ignored; a part that cannot be read is as good as absent.
  */
-import type { RoomSid } from '../protocol/ids.ts';
+import { ParticipantInfo_State, DisconnectReason } from '@livekit/protocol';
+import type { ParticipantSid, RoomSid } from '../protocol/ids.ts';
 import type { VideoGrants } from '../protocol/session-messages.ts';
 import type { RoomPart } from './events.ts';
-import type { Participant } from './participant.ts';
+import { Participant } from './participant.ts';
 import type { RoomState } from './room-state.ts';
+import { timing } from './settings.ts';
+import { participantLeft } from './updates.ts';
+import { participantWebhook } from './webhooks.ts';
 
 /** A participant as it was described last; its next session begins like that. */
 export type SavedParticipant = {
@@ -15,6 +19,8 @@ export type SavedParticipant = {
   metadata: string;
   attributes: Record<string, string>;
   grants: VideoGrants;
+  /** Its session; absent when an older version saved it. */
+  session?: { sid: ParticipantSid; joinedAtMs: number; kind: number; wasActive: boolean };
 };
 
 export type SavedRoom = {
@@ -26,7 +32,32 @@ export type SavedRoom = {
   maxParticipants: number | undefined;
   metadata: string;
   wasJoined: boolean;
+  /** Clients were told it when they joined. */
+  sifTrailer: Uint8Array<ArrayBuffer> | undefined;
   participants: SavedParticipant[];
+};
+
+/** What does not matter of a session that has ended. */
+const nobody = {
+  kindDetails: [],
+  autoSubscribe: true,
+  adaptiveStream: false,
+  apiKey: '',
+  tokenExpiresAtS: 0,
+  client: {
+    sdk: 0,
+    version: '',
+    protocol: 0,
+    clientProtocol: 0,
+    os: '',
+    osVersion: '',
+    deviceModel: '',
+    browser: '',
+    browserVersion: '',
+    network: '',
+    address: '',
+    capabilities: [],
+  },
 };
 
 const roomPart = 'room';
@@ -68,8 +99,17 @@ export function decodeSavedRoom(parts: ReadonlyMap<string, Uint8Array>): SavedRo
     maxParticipants: toNumber(room.maxParticipants),
     metadata: typeof room.metadata === 'string' ? room.metadata : '',
     wasJoined: room.wasJoined === true,
+    sifTrailer:
+      typeof room.sifTrailer === 'string' ? Uint8Array.from(Buffer.from(room.sifTrailer, 'base64')) : undefined,
     participants,
   };
+}
+
+/** Somebody is told to join anew, which is no wish of his: his next session begins as this one was described. */
+export function keepDescription(room: RoomState, participant: Participant): void {
+  const { identity, name, metadata, attributes, grants } = participant;
+  room.savedParticipants.set(identity, { identity, name, metadata, attributes, grants });
+  room.timers.set('restored', room.nowMs + timing.restoredMs);
 }
 
 /** The session of somebody who was in the room when its host was lost begins as the last one was described. */
@@ -78,6 +118,7 @@ export function applySavedParticipant(room: RoomState, participant: Participant)
   if (saved === undefined) {
     return;
   }
+  loseSavedParticipant(room, saved, true);
   room.savedParticipants.delete(participant.identity);
   participant.name = saved.name;
   participant.metadata = saved.metadata;
@@ -96,6 +137,32 @@ export function applySavedParticipant(room: RoomState, participant: Participant)
   };
 }
 
+/** Their legs are gone with the former host: the others, and webhook receivers, hear that these sessions have ended. */
+export function loseSavedParticipants(room: RoomState): void {
+  for (const saved of room.savedParticipants.values()) {
+    loseSavedParticipant(room, saved, false);
+  }
+}
+
+function loseSavedParticipant(room: RoomState, saved: SavedParticipant, replaced: boolean): void {
+  const { session, identity, name, metadata, attributes, grants } = saved;
+  if (session === undefined || room.lostSessions.has(session.sid)) {
+    return;
+  }
+  room.lostSessions.add(session.sid);
+  const left = new Participant(
+    session.sid,
+    { ...nobody, roomName: room.name, identity, name, metadata, attributes, grants, kind: session.kind },
+    session.joinedAtMs,
+    // Clients take no description that is older than what they have.
+    { subscriberPrimary: false, version: 2 ** 31 },
+  );
+  left.state = ParticipantInfo_State.DISCONNECTED;
+  left.disconnectReason = DisconnectReason.MEDIA_FAILURE;
+  participantWebhook(room, session.wasActive ? 'participant_left' : 'participant_connection_aborted', left);
+  participantLeft(room, left, replaced);
+}
+
 /** Whoever has not come back by now left while nobody hosted the room. */
 export function forgetSavedParticipants(room: RoomState): void {
   const parts = [...room.savedParticipants.keys()]
@@ -109,7 +176,7 @@ export function forgetSavedParticipants(room: RoomState): void {
 
 function describeRoom(room: RoomState): string {
   const { sid, createdAtMs, emptyTimeoutS, departureTimeoutS, maxParticipants, metadata, wasJoined } = room;
-  const saved: Omit<SavedRoom, 'participants'> = {
+  const saved: Omit<SavedRoom, 'participants' | 'sifTrailer'> & { sifTrailer: string } = {
     sid,
     createdAtMs,
     emptyTimeoutS,
@@ -117,13 +184,15 @@ function describeRoom(room: RoomState): string {
     maxParticipants,
     metadata,
     wasJoined,
+    sifTrailer: Buffer.from(room.sifTrailer).toString('base64'),
   };
   return JSON.stringify(saved);
 }
 
 function encodeParticipant(participant: Participant): Uint8Array {
-  const { identity, name, metadata, attributes, grants } = participant;
-  const saved: SavedParticipant = { identity, name, metadata, attributes, grants };
+  const { identity, name, metadata, attributes, grants, sid, joinedAtMs, kind, isActive } = participant;
+  const session = { sid, joinedAtMs, kind, wasActive: isActive };
+  const saved: SavedParticipant = { identity, name, metadata, attributes, grants, session };
   return new TextEncoder().encode(JSON.stringify(saved));
 }
 

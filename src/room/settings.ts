@@ -25,6 +25,8 @@ export type RoomSettings = {
   speakerIntervalMs: number;
   smoothIntervals: number;
   dynacastPauseDelayMs: number;
+  /** Legs outlive this host, so each is given what the next one has to know. */
+  givesKeepsakes: boolean;
   /** STUN and TURN servers of one participant, with its credentials; computed outside because they hold a secret and a time. */
   iceServersOf: (participant: ParticipantSid) => IceServer[];
 };
@@ -47,6 +49,10 @@ export const timing = {
   resumeMediaTimeoutMs: 15_000,
   /** How long members of a room whose host was lost are remembered as they were. */
   restoredMs: 60_000,
+  /** Legs whose node did not answer a new host at once may still come for this long, before they count as lost. */
+  collectLegsMs: 5_000,
+  /** Wishes and settings change often, so keepsakes that differ in nothing else are sent a little later. */
+  keepsakeDelayMs: 200,
   refreshTokenIntervalMs: 5 * 60_000,
   unknownTrackTimeoutMs: 60_000,
   updateBatchMs: 500,
@@ -67,6 +73,8 @@ export const bound = {
   pendingRpcs: 1_000,
   rpcPayloadBytes: 15_360,
   nonces: 256,
+  /** A participant that is described by more than this joins anew when the room's host is lost. */
+  keepsakeBytes: 512 * 1024,
   departures: 5_000,
   /** From this many participants on, comings and goings of those who publish nothing are told in batches. */
   largeRoom: 30,

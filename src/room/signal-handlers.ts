@@ -132,6 +132,7 @@ function clientLeaves(room: RoomState, from: Participant, request: LeaveRequest)
 
 function setSubscriptionRules(room: RoomState, publisher: Participant, permission: SubscriptionPermission): void {
   publisher.subscriptionRules = toSubscriptionRules(permission);
+  room.dueKeepsakes.add(publisher);
   room.markAllLegsDirty();
 }
 

@@ -48,6 +48,21 @@ describe('wishes', () => {
     assert.equal(room.wantedOf(bob)?.version, 3);
   });
 
+  it('that end and begin again ask the leg for a new section, however quickly they follow each other', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const bob = room.enter('bob');
+    const sid = room.publish(alice, { cid: 'mic' });
+    const generation = (): number | undefined => room.wantedOf(bob)?.subscriptions[0]?.generation;
+    assert.equal(generation(), undefined);
+    subscribe(room, bob, [sid], true);
+    assert.equal(generation(), undefined, 'it was not let go');
+    for (const wish of [false, false, true]) subscribe(room, bob, [sid], wish);
+    assert.equal(generation(), 1);
+    for (const wish of [false, true]) subscribe(room, bob, [sid], wish);
+    assert.equal(generation(), 2);
+  });
+
   it('for unknown tracks wait a minute and then fail', () => {
     const room = new TestRoom();
     const bob = room.enter('bob', { autoSubscribe: false });

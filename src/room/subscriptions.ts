@@ -26,6 +26,7 @@ export function wishTracks(
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
       const subscription = subscriptionTo(subscriber, track);
+      subscription.generation += !subscribe && subscription.wanted !== undefined ? 1 : 0;
       subscription.wish = subscribe;
       // A new wish is a new chance for a codec that the client refused.
       subscription.refusedProducerId = undefined;
@@ -36,12 +37,13 @@ export function wishTracks(
       room.timers.set(`wish:${subscriber.sid}:${sid}`, room.nowMs + timing.unknownTrackTimeoutMs);
     }
   }
-  room.dirtyLegs.add(subscriber);
+  room.markWished(subscriber);
 }
 
 /** Nobody published the track within a minute. */
 export function unknownTrackTimedOut(room: RoomState, subscriber: Participant, trackSid: string): void {
   if (subscriber.unknownWishes.delete(trackSid)) {
+    room.laterKeepsakes.add(subscriber);
     room.outbox.sendTo(subscriber, {
       case: 'subscriptionResponse',
       value: new SubscriptionResponse({ trackSid, err: SubscriptionError.SE_TRACK_NOTFOUND }),
@@ -81,7 +83,7 @@ export function applySettings(
     const track = room.tracks.get(sid as TrackSid);
     if (track !== undefined) {
       subscriptionTo(subscriber, track).settings = settings;
-      room.dirtyLegs.add(subscriber);
+      room.markWished(subscriber);
     }
   }
 }
@@ -101,7 +103,7 @@ export function disableTracks(room: RoomState, subscriber: Participant, trackSid
         priority: 0,
       };
       subscription.settings = { ...settings, disabled: true };
-      room.dirtyLegs.add(subscriber);
+      room.markWished(subscriber);
     }
   }
 }
@@ -112,6 +114,7 @@ export function admitTrack(room: RoomState, track: Track): void {
     if (subscriber.unknownWishes.has(track.sid)) {
       forgetUnknownWish(room, subscriber, track.sid);
       subscriptionTo(subscriber, track).wish = true;
+      room.laterKeepsakes.add(subscriber);
     }
   }
   room.markAllLegsDirty();
@@ -141,11 +144,12 @@ export function dropSubscriber(room: RoomState, subscriber: Participant): void {
   subscriber.unknownWishes.clear();
 }
 
-function subscriptionTo(subscriber: Participant, track: Track): Subscription {
+export function subscriptionTo(subscriber: Participant, track: Track): Subscription {
   let subscription = subscriber.subscriptions.get(track.sid);
   if (subscription === undefined) {
     subscription = {
       wish: undefined,
+      generation: 0,
       settings: undefined,
       toldAllowed: true,
       wanted: undefined,
@@ -162,6 +166,7 @@ function subscriptionTo(subscriber: Participant, track: Track): Subscription {
 export function tellSubscribed(room: RoomState, track: Track): void {
   if (!track.subscribedTold && track.publisher.connectionId !== undefined) {
     track.subscribedTold = true;
+    room.laterKeepsakes.add(track.publisher);
     room.outbox.sendTo(track.publisher, {
       case: 'trackSubscribed',
       value: new TrackSubscribed({ trackSid: track.sid }),
@@ -215,6 +220,12 @@ export function computeWanted(room: RoomState, participant: Participant, version
       subscriptions.push(wanted);
     }
   }
+  if (room.isCollecting) {
+    // Its publisher may only be late: taking the track away now would interrupt it.
+    subscriptions.push(
+      ...(participant.wanted?.subscriptions.filter(({ trackSid }) => !room.tracks.has(trackSid)) ?? []),
+    );
+  }
   return {
     version,
     canSubscribe: participant.grants.canSubscribe,
@@ -233,6 +244,7 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
   // Without a socket nothing can be told; the next reconcile after a resume makes up for it.
   if (allowed !== subscription.toldAllowed && subscriber.grants.canSubscribe && subscriber.connectionId !== undefined) {
     subscription.toldAllowed = allowed;
+    room.laterKeepsakes.add(subscriber);
     sendPermission(room, subscriber, track, allowed);
   }
   const isWished = subscription.wish ?? subscriber.autoSubscribe;
@@ -282,6 +294,7 @@ function toWantedSubscription(
     priority: settings?.priority ?? 0,
     ...(track.successor === undefined ? {} : { successor: track.successor }),
     ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
+    ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
   const isSame =
@@ -292,7 +305,8 @@ function toWantedSubscription(
     old.paused === next.paused &&
     old.quality === next.quality &&
     old.maxFps === next.maxFps &&
-    old.priority === next.priority;
+    old.priority === next.priority &&
+    old.generation === next.generation;
   return isSame ? old : next;
 }
 

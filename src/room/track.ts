@@ -34,6 +34,18 @@ export type TrackOptions = {
   nowMs: number;
 };
 
+/** A track as the room's former host left it. */
+export type KeptTrack = {
+  info: TrackInfo;
+  codecs: DeclaredCodec[];
+  source: ActualPublication | undefined;
+  subscribedTold: boolean;
+  ticks: number;
+  dynacast: ReturnType<Dynacast['reported']> | undefined;
+};
+
+export type KeptTrackOptions = { publisher: Participant; kept: KeptTrack; dynacastPauseDelayMs: number };
+
 const svcCodecs = ['vp9', 'av1'];
 
 export class Track {
@@ -59,14 +71,28 @@ export class Track {
   #ticks = 0;
   #wanted: WantedPublication | undefined;
 
-  constructor(options: TrackOptions) {
-    const { request } = options;
-    this.sid = options.sid;
+  constructor(options: TrackOptions | KeptTrackOptions) {
     this.publisher = options.publisher;
-    this.kind = request.type === TrackType.AUDIO ? 'audio' : 'video';
-    this.codecs = declareCodecs(request, this.kind, options.enabledCodecs);
-    this.info = toTrackInfo(options.sid, request, this.codecs);
     this.#dynacastPauseDelayMs = options.dynacastPauseDelayMs;
+    const { type } = 'kept' in options ? options.kept.info : options.request;
+    this.kind = type === TrackType.AUDIO ? 'audio' : 'video';
+    if ('kept' in options) {
+      const { kept } = options;
+      this.sid = kept.info.sid as TrackSid;
+      this.info = kept.info;
+      this.codecs = kept.codecs;
+      this.source = kept.source;
+      this.isPublic = kept.source !== undefined;
+      this.subscribedTold = kept.subscribedTold;
+      this.#ticks = kept.ticks;
+      if (kept.dynacast !== undefined) {
+        this.dynacast = new Dynacast([this.primaryCodec], options.dynacastPauseDelayMs, kept.dynacast);
+      }
+      return;
+    }
+    this.sid = options.sid;
+    this.codecs = declareCodecs(options.request, this.kind, options.enabledCodecs);
+    this.info = toTrackInfo(options.sid, options.request, this.codecs);
     this.touch(options.nowMs);
   }
 
@@ -81,6 +107,12 @@ export class Track {
 
   get layers(): DeclaredLayer[] {
     return this.codecs[0]?.layers ?? [];
+  }
+
+  /** For the room's next host. */
+  keep(): KeptTrack {
+    const { info, codecs, source, subscribedTold } = this;
+    return { info, codecs, source, subscribedTold, ticks: this.#ticks, dynacast: this.dynacast?.reported() };
   }
 
   hasCid(cid: string): boolean {

@@ -13,6 +13,7 @@ const maxUpdateBytes = 128 * 1024;
 export function participantChanged(room: RoomState, participant: Participant, isComing = false): void {
   participant.touch();
   room.dirtySaves.add(participant);
+  room.dueKeepsakes.add(participant);
   const urgent = !isComing || participant.isPublisher || room.participants.size < bound.largeRoom;
   queue(room, { kind: 'changed', participant }, urgent);
 }

@@ -42,5 +42,6 @@ function push(room: RoomState, event: string, payload: Payload): void {
     createdAt: BigInt(Math.trunc(room.nowMs / 1000)),
     ...payload,
   });
-  room.outbox.push({ kind: 'webhook', event: message.toBinary() });
+  // The room goes on changing what is in it, tracks above all.
+  room.outbox.push({ kind: 'webhook', event: message.clone() });
 }

@@ -76,6 +76,15 @@ export class Negotiation {
     return id;
   }
 
+  /** The offer is sent once more. @returns false when it is not outstanding */
+  repeat(id: number, nowMs: number): boolean {
+    if (this.#outstanding?.id !== id) {
+      return false;
+    }
+    this.#outstanding.deadlineMs = nowMs + this.#timing.answerTimeoutMs;
+    return true;
+  }
+
   /** @param id as the client echoed it; 0 = it does not echo ids (rtc-node), never stale while an offer is outstanding. */
   answer(id: number): AnswerVerdict {
     if (this.#outstanding === undefined || (id !== 0 && id !== this.#outstanding.id)) {

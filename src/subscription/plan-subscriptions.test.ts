@@ -23,7 +23,7 @@ function want(trackSid: string, changes: Partial<WantedSubscription> = {}): Want
 function held(trackSid: string, changes: Partial<HeldSubscription> = {}): [string, HeldSubscription] {
   return [
     trackSid,
-    { trackSid, producerId: `${trackSid}:1`, kind: 'video', transportCc: false, ended: false, ...changes },
+    { trackSid, producerId: `${trackSid}:1`, kind: 'video', transportCc: false, ended: false, want: {}, ...changes },
   ];
 }
 
@@ -55,6 +55,15 @@ describe('subscription plan', () => {
 
   it('only tunes what is already there', () => {
     assert.deepEqual(summary(view({ desired: [want('A')], held: new Map([held('A')]) })), ['tune A']);
+  });
+
+  it('opens a new slot for a client that let go and took it again before anybody noticed, and for no other', () => {
+    const served = (generation: number) => new Map([held('A', { want: { generation } })]);
+    const wanted = (generation?: number) => [want('A', generation === undefined ? {} : { generation })];
+    assert.deepEqual(summary(view({ desired: wanted(2), held: served(1) })), ['close A', 'open A']);
+    assert.deepEqual(summary(view({ desired: wanted(2), held: served(2) })), ['tune A']);
+    // A host that took the room over has not counted what was before.
+    assert.deepEqual(summary(view({ desired: wanted(), held: served(2) })), ['tune A']);
   });
 
   it('opens a new slot when the producer changed or ended', () => {

@@ -14,6 +14,8 @@ export type HeldSubscription = {
   awaitsConsumer?: boolean;
   /** A consumer of the producer that is going to carry the track is ready. */
   successorId?: string | undefined;
+  /** What it serves. */
+  want: Pick<WantedSubscription, 'generation'>;
 };
 
 /** A producer that can be consumed here. */
@@ -86,12 +88,12 @@ function hasEnded(view: SubscriptionView, held: HeldSubscription, want: WantedSu
   if (want === undefined) {
     return true;
   }
-  if (continues(want, held)) {
+  if (continues(want, held) && !wasLetGo(want, held)) {
     // The producer may be gone before its successor is here.
     return false;
   }
   const isGone = view.producer(held.producerId) === undefined && held.awaitsConsumer !== true;
-  return want.producerId !== held.producerId || held.ended || isGone;
+  return isAnother(want, held) || isGone;
 }
 
 /** Estimation that is no longer needed stays until its consumers end: taking it away would cost a renegotiation. */
@@ -108,10 +110,10 @@ function continues(want: WantedSubscription, held: HeldSubscription): boolean {
 }
 
 function serve(want: WantedSubscription, held: HeldSubscription | undefined, transportCc: boolean): SubscriptionAction {
-  if (held !== undefined && continues(want, held)) {
+  if (held !== undefined && continues(want, held) && !wasLetGo(want, held)) {
     return { kind: 'swap', want, transportCc };
   }
-  if (held === undefined || held.ended || held.producerId !== want.producerId) {
+  if (held === undefined || isAnother(want, held)) {
     return { kind: 'open', want, transportCc };
   }
   if (held.awaitsConsumer === true) {
@@ -129,7 +131,7 @@ function serveSuccessor(
   want: WantedSubscription,
   { held, transportCc }: { held: HeldSubscription | undefined; transportCc: boolean },
 ): SubscriptionAction[] {
-  if (held === undefined || held.producerId !== want.producerId) {
+  if (held === undefined || held.producerId !== want.producerId || wasLetGo(want, held)) {
     return [];
   }
   const { successorId, trackSid } = held;
@@ -142,4 +144,14 @@ function serveSuccessor(
     return [];
   }
   return [{ kind: 'readySuccessor', want, transportCc, producerId }];
+}
+
+/** What is wanted cannot be had in the section that is held. */
+function isAnother(want: WantedSubscription, held: HeldSubscription): boolean {
+  return held.ended || held.producerId !== want.producerId || wasLetGo(want, held);
+}
+
+/** A new host may begin to count anew, which changes nothing. */
+function wasLetGo(want: WantedSubscription, held: HeldSubscription): boolean {
+  return (want.generation ?? 0) > (held.want.generation ?? 0);
 }

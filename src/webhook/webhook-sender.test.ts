@@ -128,8 +128,8 @@ function createSender({ urls, bounds, clock, filter }: Setup): { sender: Webhook
   return { sender: new WebhookSender(options), observer };
 }
 
-function event(name: string, roomName = 'demo'): Uint8Array {
-  return new WebhookEvent({ event: name, room: new Room({ sid: 'RM_x', name: roomName }) }).toBinary();
+function event(name: string, roomName = 'demo'): WebhookEvent {
+  return new WebhookEvent({ event: name, room: new Room({ sid: 'RM_x', name: roomName }) });
 }
 
 const ok: Answer = (_index, response) => void response.end('thanks');
@@ -174,7 +174,7 @@ describe('WebhookSender', () => {
       room: new Room({ sid: 'RM_x', name: 'Zürich', numParticipants: 2 }),
       participant: new ParticipantInfo({ sid: 'PA_x', identity: 'ana' }),
     });
-    sender.publish(joined.toBinary());
+    sender.publish(joined);
     await hook.untilReceived(1);
     const [received] = hook.received;
     assert.equal(received?.contentType, 'application/webhook+json');

@@ -1,6 +1,6 @@
 /** Sends webhooks to every configured URL, in order per key; a slow or dead receiver delays nobody but itself. */
 import { randomBytes } from 'node:crypto';
-import { WebhookEvent } from '@livekit/protocol';
+import type { WebhookEvent } from '@livekit/protocol';
 import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
 import { toSuffix } from '../protocol/ids.ts';
@@ -52,23 +52,22 @@ export class WebhookSender {
   }
 
   /**
-   * Takes a protobuf `WebhookEvent`; its id and time are set here unless they are set already. Never blocks, never
-   * throws for a receiver's sake. Events about one room (egress, ingress) arrive in the order given here.
+   * Takes an event; receivers get id and time set, unless they are set already. Never blocks, never throws for a
+   * receiver's sake. Events about one room (egress, ingress) arrive in the order given here.
    */
-  publish(event: Uint8Array): void {
-    if (this.#receivers.length === 0) {
+  publish(event: WebhookEvent): void {
+    if (this.#receivers.length === 0 || !this.#isWanted(event.event)) {
       return;
     }
-    const message = WebhookEvent.fromBinary(event);
-    if (!this.#isWanted(message.event)) {
-      return;
-    }
-    message.id ||= `EV_${toSuffix(randomBytes(12))}`;
-    message.createdAt ||= BigInt(Math.floor(this.#clock.nowMs() / 1000));
-    const key = queueKey(message);
+    const id = event.id || `EV_${toSuffix(randomBytes(12))}`;
+    const createdAt = event.createdAt || BigInt(Math.floor(this.#clock.nowMs() / 1000));
+    const key = queueKey(event);
     for (const receiver of this.#receivers) {
       // Each URL has lost other events, so each gets its own copy to count them in.
-      receiver.enqueue(key, message.clone());
+      const copy = event.clone();
+      copy.id = id;
+      copy.createdAt = createdAt;
+      receiver.enqueue(key, copy);
     }
   }
 

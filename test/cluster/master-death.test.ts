@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { ParticipantInfo_State } from '@livekit/protocol';
 import { TestCluster } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -52,5 +53,28 @@ describe('a master that dies', () => {
     await carol.waitForTrack(tracks[0] ?? '', { contiguousMs: 200 });
     for (const client of [alice, bob, carol]) await client.leave();
     await front.close();
+  });
+
+  it('closes its sockets when it is stopped, for its clients to resume through another, and ends with code 0', async (t) => {
+    await cluster.addMaster();
+    const leaving = cluster.masters.find((node) => node.isRunning);
+    const staying = cluster.masters.findLast((node) => node.isRunning);
+    assert.ok(leaving !== undefined && staying !== undefined && leaving !== staying);
+    const front = await cluster.frontDoor();
+    t.after(() => front.close());
+    const client = await LightClient.join({
+      url: front.url,
+      token: await joinToken({ room: 'moves-on', identity: 'alice' }),
+      endpoint,
+    });
+    // A client whose media does not stand yet joins anew instead.
+    await client.waitForParticipant('alice', ({ state }) => state === ParticipantInfo_State.ACTIVE);
+    const ended = leaving.stop();
+    await client.waitFor(() => client.socketCloseCode !== undefined, 'the end of the socket');
+    assert.equal(client.socketCloseCode, 1001);
+    assert.equal(client.leaveReceived, undefined);
+    assert.equal(await ended, 0);
+    await client.resume();
+    await client.leave();
   });
 });

@@ -51,6 +51,11 @@ describe('a media node that ends', () => {
       attributes: { seat: '12' },
       permission: { canPublish: false, canSubscribe: true, canPublishData: true },
     });
+    // The node may be frozen right after its answer, before this has left it.
+    await until(async () => {
+      const saved = await cluster.redis.ask(`HGET test:room-parts:${room} participant:listener`);
+      return saved.includes('described by the server') ? '' : `not saved: ${saved}`;
+    });
     const sid = publisher.joinResponse.room?.sid ?? '';
     return { room, sid, publisher, listener };
   }

@@ -139,6 +139,18 @@ describe('command line', () => {
     assert.equal(gone.out, 'No rooms.\n');
   });
 
+  it('sees the only node there is, and does not take a drain of another one for its own', async () => {
+    const nodes = await json<{ id: string; state: string }[]>('node', 'list');
+    assert.deepEqual(
+      nodes.map(({ state }) => state),
+      ['SERVING'],
+    );
+    const other = await onServer('node', 'drain', 'ND_other');
+    assert.equal(other.code, 1);
+    assert.match(other.err, /^plenum: there is no node ND_other.*plenum node list/);
+    assert.equal((await onServer('node', 'drain', nodes[0]?.id ?? '', '--policy', 'later')).code, 2);
+  });
+
   it('says in one line what to do when no server answers or the key is wrong', async () => {
     const nowhere = `http://127.0.0.1:${await freePort()}`;
     const [away, refused, wrong] = await Promise.all([

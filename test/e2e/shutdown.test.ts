@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { DisconnectReason, LeaveRequest_Action } from '@livekit/protocol';
+import { RoomServiceClient } from 'livekit-server-sdk';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
+import { JoinRefused } from '../kit/light/light-signal.ts';
 import { startNodeProcess, type ProcessNode } from '../kit/node.ts';
-import { joinToken } from '../kit/tokens.ts';
+import { devKey, joinToken } from '../kit/tokens.ts';
+import { until } from '../kit/until.ts';
 
 describe('a server that is stopped', () => {
   let endpoint: LightEndpoint;
@@ -44,4 +47,28 @@ describe('a server that is stopped', () => {
       for (const client of clients) await client.abandon();
     });
   }
+
+  it('waits for its last room where the configuration says so, takes no other one, and ends with code 0', async () => {
+    const node = await startNodeProcess({ ownGroup: true, config: { drain: { alone: true, deadline: 60 } } });
+    const clients = await startCall(node);
+    const code = node.endGroup('SIGTERM');
+    await until(async () => {
+      const refused = await LightClient.join({
+        url: node.url,
+        token: await joinToken({ room: 'another', identity: 'late' }),
+        endpoint,
+      }).catch((error: unknown) => error);
+      return refused instanceof JoinRefused && refused.status === 503 ? '' : 'it takes a new room';
+    });
+    const [publisher, subscriber] = clients;
+    await subscriber?.waitForTrack(publisher?.publishedTrackSids[0] ?? '', { contiguousMs: 300 });
+    for (const client of clients) {
+      assert.equal(client.leaveReceived, undefined);
+      await client.leave();
+    }
+    const service = new RoomServiceClient(node.url, devKey.apiKey, devKey.apiSecret);
+    await service.deleteRoom('stop');
+    assert.equal(await code, 0, node.log.tail());
+    assert.deepEqual(node.log.unexpectedErrors(), []);
+  });
 });

@@ -106,13 +106,14 @@ export class ClusterProcess {
     this.#child.kill('SIGCONT');
   }
 
-  /** In good order. */
-  async stop(): Promise<void> {
+  /** In good order: SIGTERM lets a media node be drained first, SIGINT ends it at once. @returns its exit code */
+  async stop(signal: 'SIGTERM' | 'SIGINT' = 'SIGTERM'): Promise<number | null> {
     this.#isEnding = true;
-    if (this.isRunning) this.#child.kill('SIGTERM');
-    await withDeadline(this.#ended(), () => `end of ${this.name}\n${this.log.tail()}`, 15_000).finally(() =>
+    if (this.isRunning) this.#child.kill(signal);
+    await withDeadline(this.#ended(), () => `end of ${this.name}\n${this.log.tail()}`, 30_000).finally(() =>
       this.#child.kill('SIGKILL'),
     );
+    return this.#child.exitCode;
   }
 
   /** What the test did not expect. */
@@ -238,8 +239,8 @@ export class TestCluster {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.masters.map((node) => node.stop()));
-    await Promise.all(this.media.map((node) => node.stop()));
+    await Promise.all(this.masters.map((node) => node.stop('SIGINT')));
+    await Promise.all(this.media.map((node) => node.stop('SIGINT')));
     if (!this.#isRedisShared) await this.redis.close();
     await Promise.all(this.nodes.map((node) => node.removeFiles()));
     const complaints = this.nodes.flatMap((node) => node.complaints());
@@ -254,7 +255,7 @@ export class TestCluster {
       logging: { level: 'info', json: true },
       redis: { address: `127.0.0.1:${this.redis.port}` },
       // A machine that runs tests is never idle.
-      node_limit: { cpu: 0, worker_cpu: 1, event_loop_lag: 0 },
+      node_limit: { cpu: 0, worker_cpu: 0, event_loop_lag: 0 },
       cluster: {
         name: 'test',
         secret: clusterSecret,

@@ -105,7 +105,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
   const host = new hosts.RoomHostNode({
     settings: settings.toRoomSettings({ config, nodeId: first.id, now: Date.now }),
     registrar: directory,
-    legPlacer: { choose: () => home.id, connect },
+    legPlacer: { choose: () => home.id, complaint: () => undefined, connect },
     webhooks: { publish: () => undefined },
     signRefreshToken: (token) => Promise.resolve(nodeParts.signRefresh(config, token)),
     random: nodeParts.randomSuffix,
@@ -121,6 +121,8 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     client,
     metrics,
     health: () => ({ ready: true }),
+    // Nobody asks for nodes here: tests plan moves by themselves.
+    nodes: { list: () => Promise.resolve([]), get: noNode, step: noNode },
   });
   await gateway.start();
   const cluster: MoveCluster = {
@@ -133,9 +135,9 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     setHome: (place) => {
       home = place;
     },
-    legsOn: (place, roomName) => host.legMoves.on(place.id).filter((leg) => leg.roomName === roomName),
-    legOf: (place, sid) => host.legMoves.on(place.id).find((leg) => leg.participantSid === sid),
-    perform: (action) => host.legMoves.perform(action),
+    legsOn: (place, roomName) => host.moves.on(place.id).legs.filter((leg) => leg.roomName === roomName),
+    legOf: (place, sid) => host.moves.on(place.id).legs.find((leg) => leg.participantSid === sid),
+    perform: (action) => host.moves.perform(action),
     prepare: async (roomName, sids, from, to) => {
       for (const sid of sids) {
         cluster.perform({ kind: 'prepareLeg', roomName, participantSid: sid as ParticipantSid, target: to.id });
@@ -174,4 +176,8 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     },
   };
   return cluster;
+}
+
+function noNode(): Promise<never> {
+  return Promise.reject(new Error('there is no such node'));
 }

@@ -8,26 +8,35 @@ import path from 'node:path';
 import { freePort } from './free-ports.ts';
 import { until } from './until.ts';
 
+export type RedisProcessOptions = {
+  isSentinel?: boolean;
+  port?: number;
+  /** That its default user needs, for what the kit asks. */
+  password?: string;
+};
+
 /** One process with its data; restarts keep port and folder. */
 export class RedisProcess {
   readonly port: number;
   readonly #folder: string;
   readonly #file: string;
   readonly #isSentinel: boolean;
+  readonly #password: string;
   #child: ChildProcess | undefined;
   #output = '';
 
-  private constructor(port: number, folder: string, isSentinel: boolean) {
+  private constructor(port: number, folder: string, options: RedisProcessOptions) {
     this.port = port;
     this.#folder = folder;
     this.#file = path.join(folder, 'redis.conf');
-    this.#isSentinel = isSentinel;
+    this.#isSentinel = options.isSentinel ?? false;
+    this.#password = options.password ?? '';
   }
 
-  static async create(lines: string[], options: { isSentinel?: boolean; port?: number } = {}): Promise<RedisProcess> {
+  static async create(lines: string[], options: RedisProcessOptions = {}): Promise<RedisProcess> {
     const port = options.port ?? (await freePort());
     const folder = await mkdtemp(path.join(tmpdir(), 'plenum-redis-'));
-    const process = new RedisProcess(port, folder, options.isSentinel ?? false);
+    const process = new RedisProcess(port, folder, options);
     const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'daemonize no', 'protected-mode no'];
     await writeFile(process.#file, [...common, ...lines, ''].join('\n'));
     return process;
@@ -53,6 +62,10 @@ export class RedisProcess {
     const socket = connect({ port: this.port, host: '127.0.0.1' });
     try {
       await once(socket, 'connect');
+      if (this.#password !== '') {
+        socket.write(`AUTH ${this.#password}\r\n`);
+        await once(socket, 'data');
+      }
       socket.write(`${command}\r\n`);
       const [chunk] = (await once(socket, 'data')) as [Buffer];
       return chunk.toString();

@@ -63,6 +63,8 @@ export type PeerOptions = {
   /** Count data messages instead of handing them over. */
   countData?: boolean;
   bindAddress?: string;
+  /** Default: any that is free. */
+  bindPort?: number;
   onEvent?: (event: PeerEvent) => void;
 };
 
@@ -141,7 +143,7 @@ export class LightPeer {
 
   constructor(wiring: PeerWiring) {
     this.#wiring = wiring;
-    const { dtlsRole, sctp, sctpPort, countData, bindAddress } = wiring.options;
+    const { dtlsRole, sctp, sctpPort, countData, bindAddress, bindPort } = wiring.options;
     wiring.command('open', {
       ...this.credentials,
       dtls: dtlsRole ?? 'client',
@@ -149,6 +151,7 @@ export class LightPeer {
       sctp_port: sctpPort,
       count_data: countData,
       bind: bindAddress,
+      bind_port: bindPort,
     });
   }
 

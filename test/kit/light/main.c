@@ -2,7 +2,7 @@
  * The loop: commands from stdin, datagrams of all peers, a tick of 10 ms while there are peers. One thread.
  *
  * Commands (`verb peer key=value …`), `ssrc` names a stream, `token` comes back in the answer:
- *   open      ufrag password dtls=client|server [bind] [sctp=0|1] [sctp_port] [count_data=0|1]
+ *   open      ufrag password dtls=client|server [bind] [bind_port] [sctp=0|1] [sctp_port] [count_data=0|1]
  *   remote    remote_ufrag remote_password candidates=ip:port,… [ufrag password] [fingerprint] [dtls]   (again = ICE
  *             restart; with another fingerprint also a new DTLS connection)
  *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext] [continues=ssrc]   receive-stop ssrc
@@ -71,8 +71,8 @@ static void set_ticking(bool on) {
   last_tick_us = now_us();
 }
 
-static bool bind_socket(peer *p, const char *address) {
-  struct sockaddr_in local = {.sin_family = AF_INET};
+static bool bind_socket(peer *p, const char *address, int port) {
+  struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   socklen_t size = sizeof local;
   int buffer = SOCKET_BUFFER;
   if (*address && inet_pton(AF_INET, address, &local.sin_addr) != 1) return false;
@@ -103,7 +103,7 @@ static void open_peer(const command *c) {
   p->sctp_port = (uint16_t)number(c, "sctp_port", 5000);
   p->count_data = number(c, "count_data", 0);
   p->queue_tail = &p->queue;
-  if (!bind_socket(p, field(c, "bind"))) {
+  if (!bind_socket(p, field(c, "bind"), atoi(field(c, "bind_port")))) {
     event("problem %u what=socket errno=%d", p->id, errno);
     free(p);
     return;
