@@ -1,7 +1,7 @@
 /** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
 import type { RoomOwnership } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import { participantOfLeg, type ConnectionId, type LegId, type NodeId } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';

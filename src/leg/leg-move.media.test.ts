@@ -252,7 +252,7 @@ describe('a leg that takes over from another one', () => {
   });
 
   it('gives up what it made ready when nobody uses it, and refuses to move within its worker', async () => {
-    const [a] = await Promise.all([join(one, 'a')]);
+    const a = await join(one, 'a');
     one.host.send({ kind: 'export', leg: a.leg });
     const { snapshot } = await one.host.nth('exported', a.leg, 1);
     const leg = legId(participantOfLeg(a.leg), 2);

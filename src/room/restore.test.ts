@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LeaveRequest_Action, ParticipantPermission, UpdateParticipantRequest } from '@livekit/protocol';
-import { legId, type ConnectionId, type ParticipantSid, type LegId } from '../protocol/ids.ts';
+import { legId, type ConnectionId, type LegId } from '../protocol/ids.ts';
 import type { ActualLeg, RestatedLeg, WantedLeg } from '../protocol/leg-messages.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
 import { TestRoom, type Session } from './room-test-kit.ts';

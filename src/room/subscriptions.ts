@@ -297,17 +297,21 @@ function toWantedSubscription(
     ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
-  const isSame =
-    old !== undefined &&
-    old.producerId === next.producerId &&
-    old.successor === next.successor &&
-    old.predecessor === next.predecessor &&
-    old.paused === next.paused &&
-    old.quality === next.quality &&
-    old.maxFps === next.maxFps &&
-    old.priority === next.priority &&
-    old.generation === next.generation;
-  return isSame ? old : next;
+  return old !== undefined && sameSubscription(old, next) ? old : next;
+}
+
+/** Of one track: what never changes of it is not compared. */
+function sameSubscription(a: WantedSubscription, b: WantedSubscription): boolean {
+  return (
+    a.producerId === b.producerId &&
+    a.successor === b.successor &&
+    a.predecessor === b.predecessor &&
+    a.paused === b.paused &&
+    a.quality === b.quality &&
+    a.maxFps === b.maxFps &&
+    a.priority === b.priority &&
+    a.generation === b.generation
+  );
 }
 
 function setDynacastWish(room: RoomState, subscriber: Participant, track: Track, quality: 0 | 1 | 2 | undefined): void {
