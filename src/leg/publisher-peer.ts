@@ -56,11 +56,6 @@ export type Published = {
 
 /** All subscribers that join or switch layers within this time share one key frame. */
 const keyFrameRequestDelayMs = 1000;
-/**
- * Of a publisher that has moved: all its subscribers ask within some hundred milliseconds, and whoever comes after the
- * first key frame must not wait a second for the next. Encoders of libwebrtc make one in 300 ms at most.
- */
-const movedKeyFrameRequestDelayMs = 300;
 
 export class PublisherPeer {
   readonly #options: PublisherPeerOptions;
@@ -236,10 +231,7 @@ export class PublisherPeer {
     const { mid, cid, sdpCid, trackSid, plan } = publication;
     const { kind, muted } = wish;
     const id = this.#newProducerId(trackSid);
-    const options = toProduceOptions({ id, kind, plan, paused: muted });
-    const producer = await transport.produce(
-      kind === 'video' ? { ...options, keyFrameRequestDelayMs: movedKeyFrameRequestDelayMs } : options,
-    );
+    const producer = await transport.produce(toProduceOptions({ id, kind, plan, paused: muted }));
     if (this.#closed) {
       producer.close();
       return;
