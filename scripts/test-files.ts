@@ -23,7 +23,7 @@ export function testStages(options: { long: boolean; only: string }): TestStage[
   const long = take((path) => path.endsWith('.long.test.ts'));
   const redis = take((path) => path.endsWith('.redis.test.ts'));
   const cluster = take((path) => path.startsWith('test/cluster/'));
-  const media = take((path) => path.endsWith('.media.test.ts') || /^(test|worker)\//.test(path));
+  const media = take((path) => path.endsWith('.media.test.ts') || /^(test|worker|deploy)\//.test(path));
   return [
     { name: 'pure', files, together: true, deadlineMs: 1.5 * MINUTE_MS },
     { name: 'redis', files: redis, together: false, deadlineMs: 2 * MINUTE_MS },

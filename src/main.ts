@@ -1,9 +1,14 @@
 /** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { azureCommand } from './cli/azure.ts';
+import { capacityCommand } from './cli/capacity.ts';
+import { outliveReader } from './cli/closed-pipe.ts';
 import { nodeCommand } from './cli/node.ts';
+import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
 import { tokenCommand } from './cli/token.ts';
+import { upgradeCommand } from './cli/upgrade.ts';
 import { checkRole, roles, type Role } from './config/check-role.ts';
 import { badConfig } from './config/errors.ts';
 import { loadConfig } from './config/load.ts';
@@ -11,6 +16,7 @@ import type { Config } from './config/options.ts';
 import { configHelp } from './config/reference.ts';
 import { PlenumError } from './lib/errors.ts';
 import { createLog } from './observe/log.ts';
+import { notifyService } from './observe/service-notify.ts';
 import { developmentBanner, developmentDefaults } from './roles/development.ts';
 import type { RoleOptions, RunningRole } from './roles/node-parts.ts';
 
@@ -29,7 +35,10 @@ async function main(): Promise<void> {
     startCommand(),
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
-    nodeCommand(process.env, process.stdout),
+    nodeCommand(process.env, process.stdout).addCommand(nodeInitCommand(process.stdout)),
+    capacityCommand((config) => readConfig({ config }, {}), process.stdout),
+    azureCommand((config) => readConfig({ config }, {}), process.stdout),
+    upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
   ]) {
     program.addCommand(command);
   }
@@ -63,6 +72,7 @@ function devCommand(): Command {
     .addHelpText('after', aboutDev)
     .action(async (flags: ServerFlags) => {
       const config = readConfig(flags, developmentDefaults);
+      checkRole(config, 'all');
       await serve(config, 'all', (server) => process.stdout.write(developmentBanner(config, server.port)));
     });
 }
@@ -105,6 +115,7 @@ function withServerFlags(command: Command): Command {
 
 /** The launcher runs these before it comes here; they stand here so that `--help` shows them. */
 function addLauncherCommands(program: Command): void {
+  program.addCommand(new Command('bench').description('measure what a server costs and how fast it is'));
   program.addCommand(new Command('test').description('set up everything and run all checks and tests'));
   program.addCommand(new Command('check').description('format, lint, types and the other checks that run no server'));
 }
@@ -153,6 +164,7 @@ async function serve(config: Config, role: Role, announce?: (server: RunningRole
   const log = createLog(config.logging);
   const server = await startRole(role, { config, log });
   announce?.(server);
+  const endNotices = notifyService(process.env);
   const signals = firstSignal();
   const signal = await Promise.race([signals, ...(server.finished === undefined ? [] : [server.finished])]);
   for (const again of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
@@ -168,6 +180,7 @@ async function serve(config: Config, role: Role, announce?: (server: RunningRole
   log.info({ signal }, 'stopping');
   const abort = setTimeout(() => process.exit(exitFailed), shutdownDeadlineMs).unref();
   await server.close();
+  endNotices();
   clearTimeout(abort);
   log.info('stopped');
 }
@@ -185,6 +198,7 @@ async function firstSignal(): Promise<string> {
   return signal;
 }
 
+outliveReader(process.stdout);
 try {
   await main();
 } catch (error) {

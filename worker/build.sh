@@ -24,7 +24,7 @@ product_folder() {
     cd "$here"
     {
       find . -type f ! -path './test/*' ! -name '*.test.ts' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
-      dpkg-query -W -f '${Package} ${Version}\n' g++-12 g++ libssl-dev libuv1-dev libflatbuffers-dev 2>/dev/null || true # Not installed yet.
+      dpkg-query -W -f '${Package} ${Version}\n' g++-12 g++ libssl-dev libuv1-dev libflatbuffers-dev libjemalloc-dev 2>/dev/null || true # Not installed yet.
     } | sha256sum
   )
   printf '%s/worker/%s-%s\n' "$cache" "$version" "${recipe:0:16}"

@@ -5,13 +5,7 @@ import type { NodeAdmin, NodeStep } from '../drain/node-admin.ts';
 import { PlenumError } from '../lib/errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { AccessClaims } from '../protocol/token.ts';
-import {
-  adminNodesPath,
-  drainRequestSchema,
-  stepRequestSchema,
-  type AdminError,
-  type NodeReport,
-} from '../protocol/node-report.ts';
+import { adminNodesPath, drainRequestSchema, stepRequestSchema, type AdminError } from '../protocol/node-report.ts';
 import { twirpStatus } from '../protocol/twirp.ts';
 import { badBody, bodyTooLarge, methodNotAllowed, noAdminGrant, noAdminToken, noSuchResource } from './errors.ts';
 
@@ -29,10 +23,19 @@ export type AdminResponse = { status: number; headers?: Record<string, string>; 
 /** Never rejects. */
 export type AdminHandler = (request: AdminRequest) => Promise<AdminResponse>;
 
-export type AdminApiOptions = { nodes: NodeAdmin; config: Pick<Config, 'drain'>; log: Logger };
+export type AdminApiOptions = {
+  nodes: NodeAdmin;
+  /** How it stands about the certificate; left out where there is none. */
+  certificate?: (() => Promise<object | undefined>) | undefined;
+  config: Pick<Config, 'drain'>;
+  log: Logger;
+};
 
-export function createAdminApi({ nodes, config, log }: AdminApiOptions): AdminHandler {
-  const api = new AdminApi(nodes, config);
+/** GET answers how it stands about the certificate: `state`, `reason`, `names`, `notAfterMs`, `nextAttemptAtMs`. */
+const certificatePath = '/admin/v1/certificate';
+
+export function createAdminApi({ nodes, certificate, config, log }: AdminApiOptions): AdminHandler {
+  const api = new AdminApi(nodes, certificate, config);
   return async (request) => {
     try {
       return { status: 200, body: await api.answer(request) };
@@ -51,15 +54,21 @@ type StepKind = (typeof steps)[number];
 
 class AdminApi {
   readonly #nodes: NodeAdmin;
+  readonly #certificate: AdminApiOptions['certificate'];
   readonly #config: Pick<Config, 'drain'>;
 
-  constructor(nodes: NodeAdmin, config: Pick<Config, 'drain'>) {
+  constructor(nodes: NodeAdmin, certificate: AdminApiOptions['certificate'], config: Pick<Config, 'drain'>) {
     this.#nodes = nodes;
+    this.#certificate = certificate;
     this.#config = config;
   }
 
-  async answer(request: AdminRequest): Promise<{ nodes: NodeReport[] } | NodeReport> {
+  async answer(request: AdminRequest): Promise<object> {
     const owner = ownerOf(request.claims);
+    if (request.path === certificatePath) {
+      expectMethod(request, 'GET');
+      return this.#certificateStatus(request.path);
+    }
     const { id, step } = parsePath(request.path);
     if (step !== undefined) {
       expectMethod(request, 'POST');
@@ -67,6 +76,14 @@ class AdminApi {
     }
     expectMethod(request, 'GET');
     return id === '' ? { nodes: await this.#nodes.list() } : this.#nodes.get(id);
+  }
+
+  async #certificateStatus(path: string): Promise<object> {
+    const status = await this.#certificate?.();
+    if (status === undefined) {
+      throw noSuchResource(path);
+    }
+    return status;
   }
 
   #parseStep(kind: StepKind, owner: string, body: Uint8Array | undefined): NodeStep {

@@ -41,6 +41,14 @@ export function nothingToMute(identity: string): PlenumError {
   });
 }
 
+export function verificationFailed(count: number, why = ''): PlenumError {
+  return new PlenumError({
+    code: 'failed_precondition',
+    reason: 'verification-failed',
+    message: why === '' ? `${count} of the checks failed; the table says which` : why,
+  });
+}
+
 /** What to do about refusals whose text does not say it. */
 const adminHints: Record<string, string> = {
   'unknown-node': './plenum node list shows all there are.',

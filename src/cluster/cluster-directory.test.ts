@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { until } from '../../test/kit/until.ts';
+import { serveHostSearch } from './host-search.ts';
+import type { NodeId } from '../protocol/ids.ts';
 import { MemoryCluster, testTimings } from './cluster-test-kit.ts';
 
 describe('ClusterDirectory', () => {
@@ -77,6 +79,36 @@ describe('ClusterDirectory', () => {
     cluster.stopBeating(media.nodeId);
     await until(async () => ((await media.store.rooms.find('lobby'))?.isLive === false ? '' : 'the lease lives'));
     assert.equal((await directory.place('lobby')).nodeId, media.nodeId);
+  });
+
+  it('spreads rooms that are placed or taken over at the same time', async () => {
+    const old = await cluster.join('old', 'media');
+    const master = await cluster.join('one', 'master');
+    const directory = await cluster.directory(master);
+    await Promise.all(['a', 'b', 'c', 'd'].map((room) => old.store.rooms.claim(room, old.nodeId)));
+    const others = [await cluster.join('left', 'media'), await cluster.join('right', 'media')];
+    cluster.kill(old.nodeId);
+    await until(() => (master.nodes.isTrusted(old.nodeId) ? 'the dead node is trusted' : ''));
+    const countOf = (places: { nodeId: NodeId }[]): number[] =>
+      others.map(({ nodeId }) => places.filter((place) => place.nodeId === nodeId).length);
+    assert.deepEqual(countOf(await Promise.all(['a', 'b', 'c', 'd'].map((room) => directory.place(room)))), [2, 2]);
+    assert.deepEqual(countOf(await Promise.all(['e', 'f'].map((room) => directory.place(room)))), [1, 1]);
+  });
+
+  it('asks the nodes themselves for a room that it does not know while the store is away', async () => {
+    const [first, second] = [await cluster.join('first', 'media'), await cluster.join('second', 'media')];
+    const directory = await cluster.directory(await cluster.join('one', 'master'));
+    const leases = cluster.leases(second);
+    assert.equal((await leases.acquire('lobby', true)).kind, 'owned');
+    serveHostSearch(second.relay, (roomName) => leases.epochOf(roomName));
+    serveHostSearch(first.relay, () => undefined);
+    cluster.server.stop();
+    assert.deepEqual(await directory.locate('lobby'), { roomName: 'lobby', nodeId: second.nodeId });
+    assert.deepEqual(await directory.place('lobby'), { roomName: 'lobby', nodeId: second.nodeId });
+    await assert.rejects(directory.locate('unknown'), { reason: 'store-away' });
+    cluster.kill(second.nodeId);
+    directory.forget('lobby');
+    await assert.rejects(directory.locate('lobby'), { reason: 'store-away' });
   });
 
   it('recovers rooms that nobody asks for', async () => {

@@ -12,16 +12,18 @@ import type { GatewayToHost, HostToGateway } from '../protocol/session-messages.
 import type { ClusterNodes } from './cluster-nodes.ts';
 import { roomHostLost } from './directory-errors.ts';
 import type { HostConnector, RoomDirectory, RoomLocation } from './directory.ts';
+import { HostSearch } from './host-search.ts';
 import { HostReach } from './host-reach.ts';
 import { HostRelations } from './host-relations.ts';
 import type { Link } from './link.ts';
 import type { RelayNetwork } from './relay-network.ts';
 import { protocolRange } from './relay-hello.ts';
+import { tellNodeEnded } from './node-notices.ts';
 import { MasterOpinions, type MovedRoom } from './master-opinions.ts';
 import { decodeRoomNotice, roomNoticeTopic } from './room-notices.ts';
 import { RoomSuccession, type OwnerSeen } from './room-succession.ts';
 import type { ClusterStore, Unsubscribe } from './store.ts';
-import { storeAway } from './store-errors.ts';
+import { isStoreUnavailable, storeAway } from './store-errors.ts';
 import { lostLink, watchedLink } from './watched-link.ts';
 import { sessionChannel } from './wire-messages.ts';
 
@@ -44,6 +46,7 @@ const lookAgainMs = 50;
 export class ClusterDirectory implements RoomDirectory, HostConnector {
   readonly #options: ClusterDirectoryOptions;
   readonly #succession: RoomSuccession;
+  readonly #hostSearch: HostSearch;
   /** Whether this master, or another one, reaches a node. */
   readonly reach: HostReach;
   readonly opinions: MasterOpinions;
@@ -56,7 +59,8 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   constructor(options: ClusterDirectoryOptions) {
     this.#options = options;
     const { nodeId, store, nodes, relay, log } = options;
-    this.reach = new HostReach(relay, nodes);
+    this.reach = new HostReach({ relay, nodes, ended: (ended) => void tellNodeEnded(store.bus, ended) });
+    this.#hostSearch = new HostSearch({ nodes, relay });
     const { leaseMs } = store.timings;
     this.#relations = new HostRelations({ leaseMs, affirmMs: leaseMs });
     const relations = this.#relations;
@@ -70,6 +74,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       relations,
       opinions: this.opinions,
       placement,
+      chosen: (chosen) => void this.#placed(chosen),
       log,
     });
   }
@@ -88,6 +93,7 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   close(): void {
     this.#unsubscribe?.();
     this.opinions.close();
+    this.#hostSearch.close();
   }
 
   get size(): number {
@@ -121,7 +127,6 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     const owner = await this.#options.store.rooms.find(roomName);
     const host = owner === undefined ? undefined : await this.#succession.hostOf(roomName, owner);
     if (host?.moved === true) {
-      this.#placed(host.nodeId);
       this.#remember(roomName, host.nodeId);
       this.#options.recovered(roomName, host.nodeId);
     }
@@ -187,13 +192,17 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     const { leaseMs, heartbeatMs } = this.#options.store.timings;
     const deadlineMs = performance.now() + leaseMs + 2 * heartbeatMs;
     for (;;) {
-      const owner = mayCreate ? await this.#claim(roomName) : await this.#options.store.rooms.find(roomName);
+      const asked = mayCreate ? this.#claim(roomName) : this.#options.store.rooms.find(roomName);
+      const owner = await asked.catch((error: unknown) => this.#searched(roomName, error));
+      if (typeof owner === 'string') {
+        this.#remember(roomName, owner);
+        return owner;
+      }
       if (owner === undefined) {
         return undefined;
       }
       const host = await this.#succession.hostOf(roomName, owner);
       if (host !== undefined) {
-        if (host.moved) this.#placed(host.nodeId);
         this.#remember(roomName, host.nodeId);
         return host.nodeId;
       }
@@ -202,6 +211,13 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       }
       await delay(lookAgainMs);
     }
+  }
+
+  /** The store does not say; nodes know what they host. @throws the error when none has the room */
+  async #searched(roomName: string, error: unknown): Promise<NodeId> {
+    const nodeId = isStoreUnavailable(error) ? await this.#hostSearch.find(roomName) : undefined;
+    if (nodeId === undefined) throw error;
+    return nodeId;
   }
 
   async #claim(roomName: string): Promise<OwnerSeen> {
@@ -215,11 +231,16 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
       if (owner === undefined) throw error;
       return owner;
     }
-    const claim = await store.rooms.claim(roomName, chosen);
-    if (claim.kind === 'owned' && claim.created) {
-      this.#placed(claim.nodeId);
+    // Before it is asked for: what is placed at the same time has to count it.
+    const placement = this.#placed(chosen);
+    let isPlaced = false;
+    try {
+      const claim = await store.rooms.claim(roomName, chosen);
+      isPlaced = claim.kind === 'owned' && claim.created;
+      return { nodeId: claim.nodeId, epoch: claim.epoch, isLive: claim.kind === 'owned' };
+    } finally {
+      if (!isPlaced) this.#placements = this.#placements.filter((other) => other !== placement);
     }
-    return { nodeId: claim.nodeId, epoch: claim.epoch, isLive: claim.kind === 'owned' };
   }
 
   #chooseNode(roomName: string): NodeId {
@@ -244,9 +265,11 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
     };
   }
 
-  #placed(nodeId: NodeId): void {
+  #placed(nodeId: NodeId): Placement {
     const placedAtMs = performance.now();
     this.#placements = pendingPlacements(this.#placements, placedAtMs);
-    this.#placements.push({ nodeId, estimate: roomEstimate, placedAtMs });
+    const placement: Placement = { nodeId, estimate: roomEstimate, placedAtMs };
+    this.#placements.push(placement);
+    return placement;
   }
 }

@@ -3,8 +3,8 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeView } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RelayPeer } from './relay-network.ts';
+import type { NodeRecord, NodeStateRecord } from './store-records.ts';
 import type { NodeEntry, NodeRegistry, NodeStates, StoreHealth, StoreTimings, Unsubscribe } from './store.ts';
-import type { NodeStateRecord } from './store-records.ts';
 
 export type ClusterNodesOptions = {
   registry: NodeRegistry;
@@ -87,6 +87,13 @@ export class ClusterNodes {
   /** The lifecycle records of media nodes, also of those that are gone. */
   lifecycles(): NodeStateRecord[] {
     return [...this.#lifecycles.values()];
+  }
+
+  /** What live media nodes state about themselves. */
+  liveMedia(): NodeRecord[] {
+    return [...this.#known.values()]
+      .filter(({ entry }) => entry.isLive && entry.record.roles.includes('media'))
+      .map(({ entry }) => entry.record);
   }
 
   masters(): { nodeId: NodeId; isLive: boolean }[] {

@@ -5,6 +5,7 @@ import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
 import { HostAffirmation } from './host-affirmation.ts';
+import { suspectEndedNodes } from './node-notices.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
 import { MemoryRelayHub, type MemoryRelay } from './relay-memory.ts';
 import type { NodeRecord } from './store-records.ts';
@@ -47,6 +48,7 @@ export class MemoryCluster {
       clearInterval(beat);
     });
     await nodes.start();
+    this.#closing.push(await suspectEndedNodes(store.bus, nodes));
     if (role === 'media') {
       this.#affirm({ nodeId, store, relay, nodes });
     }

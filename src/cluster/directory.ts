@@ -44,6 +44,8 @@ export interface RoomOwnership extends RoomRegistrar {
   /** Called when rooms that were silent may act again. */
   onVoice(listener: () => void): void;
   save(roomName: string, parts: readonly RoomPart[]): void;
+  /** Resolves when the store has what was stated of the room so far, or will not take it soon. Never rejects. */
+  stated(roomName: string): Promise<void>;
   /** Resolves when what was saved is in the store, and after a second at the latest. */
   saved(roomName: string): Promise<void>;
   /**

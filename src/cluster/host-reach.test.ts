@@ -29,7 +29,7 @@ describe('HostReach', () => {
       trust: () => trusted.push('trusted'),
       suspect: () => trusted.push('suspected'),
     };
-    const answer = await new HostReach(near, nodes).of(peer.nodeId);
+    const answer = await new HostReach({ relay: near, nodes }).of(peer.nodeId);
     return [answer, trusted.at(-1)];
   }
 

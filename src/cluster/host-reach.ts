@@ -19,11 +19,14 @@ const secondLookMs = 20;
 export class HostReach {
   readonly #relay: RelayNetwork;
   readonly #nodes: KnownNodes;
+  readonly #ended: ((nodeId: NodeId) => void) | undefined;
   readonly #asking = new Map<NodeId, Promise<Reach>>();
 
-  constructor(relay: RelayNetwork, nodes: KnownNodes) {
-    this.#relay = relay;
-    this.#nodes = nodes;
+  /** @param options.ended called whenever a node turned out to be gone */
+  constructor(options: { relay: RelayNetwork; nodes: KnownNodes; ended?: (nodeId: NodeId) => void }) {
+    this.#relay = options.relay;
+    this.#nodes = options.nodes;
+    this.#ended = options.ended;
   }
 
   of(nodeId: NodeId): Promise<Reach> {
@@ -46,7 +49,11 @@ export class HostReach {
       return first;
     }
     await delay(secondLookMs);
-    return this.#reach(peer);
+    const second = await this.#reach(peer);
+    if (second === 'gone') {
+      this.#ended?.(nodeId);
+    }
+    return second;
   }
 
   async #reach(peer: RelayPeer): Promise<Reach> {

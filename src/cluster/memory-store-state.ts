@@ -19,6 +19,7 @@ import type {
 type Holding = { owner: string; epoch: Epoch; expiresMs: number };
 type Room = Holding & { parts: Map<string, Uint8Array>; listing: Uint8Array | undefined };
 type Node = EncodedNode & { expiresMs: number };
+type StoredRecord = { value: Uint8Array; epoch: Epoch; endsMs: number };
 type NodeStateEntry = { epoch: Epoch; record: Uint8Array; deadlineMs: number | undefined };
 
 /** All that a failover could lose or bring back: data only, so that a copy is a checkpoint. */
@@ -35,6 +36,7 @@ export type StoreData = {
   nodeStates: Map<NodeId, NodeStateEntry>;
   rooms: Map<string, Room>;
   leases: Map<string, Holding>;
+  records: Map<string, StoredRecord>;
 };
 
 export type NodeStateFound = { epoch: Epoch; record: Uint8Array; remainingMs: number | null };
@@ -50,7 +52,14 @@ export class StoreState {
   constructor(timings: StoreTimings) {
     this.#timings = timings;
     const clock = { nowMs: 0, graceMs: 0, fromMs: 0, settledMs: 0, epoch: 0 };
-    this.#data = { ...clock, nodes: new Map(), nodeStates: new Map(), rooms: new Map(), leases: new Map() };
+    this.#data = {
+      ...clock,
+      nodes: new Map(),
+      nodeStates: new Map(),
+      rooms: new Map(),
+      leases: new Map(),
+      records: new Map(),
+    };
   }
 
   checkpoint(): StoreData {
@@ -266,6 +275,32 @@ export class StoreState {
     if (lease === undefined || (lease.owner === holder && lease.epoch <= epoch)) {
       this.#data.leases.set(name, this.#buried(epoch));
     }
+  }
+
+  record(name: string): { value: Uint8Array; epoch: Epoch } | undefined {
+    const found = this.#data.records.get(name);
+    return found === undefined || found.endsMs <= this.#data.nowMs
+      ? undefined
+      : { value: Uint8Array.from(found.value), epoch: found.epoch };
+  }
+
+  setRecord(name: string, record: { value: Uint8Array; epoch: Epoch; lifeMs?: number }): boolean {
+    this.#seenEpoch(record.epoch);
+    if ((this.record(name)?.epoch ?? 0) > record.epoch) {
+      return false;
+    }
+    const endsMs = record.lifeMs === undefined ? Number.POSITIVE_INFINITY : this.#data.nowMs + record.lifeMs;
+    this.#data.records.set(name, { value: Uint8Array.from(record.value), epoch: record.epoch, endsMs });
+    return true;
+  }
+
+  removeRecord(name: string, epoch: Epoch): 'removed' | 'missing' | 'superseded' {
+    const found = this.record(name);
+    if ((found?.epoch ?? 0) > epoch) {
+      return 'superseded';
+    }
+    this.#data.records.delete(name);
+    return found === undefined ? 'missing' : 'removed';
   }
 
   get #blindMs(): number {

@@ -17,7 +17,9 @@ import {
   type Leases,
   type NodeRegistry,
   type NodeStates,
+  maxRecordBytes,
   type RoomRecords,
+  type SharedRecords,
   type StoreHealth,
   type StoreTimings,
   type Unsubscribe,
@@ -125,6 +127,7 @@ export class MemoryStoreServer {
 
 const nodeChanged = 'node';
 const nodeStateChanged = 'node-state';
+const recordChanged = 'record';
 const busTopic = (topic: string): string => `bus:${topic}`;
 
 /** One node's view of the shared store. */
@@ -135,6 +138,7 @@ export class MemoryStore implements ClusterStore, StoreHealth {
   readonly nodeStates: NodeStates;
   readonly rooms: RoomRecords;
   readonly leases: Leases;
+  readonly records: SharedRecords;
   readonly bus: ClusterBus;
   readonly #server: MemoryStoreServer;
   readonly #topics = new Map<string, Set<(message: Uint8Array) => void>>();
@@ -150,6 +154,7 @@ export class MemoryStore implements ClusterStore, StoreHealth {
     this.nodeStates = this.#nodeStates();
     this.rooms = this.#rooms();
     this.leases = this.#leases();
+    this.records = this.#records();
     this.bus = this.#bus();
     this.look();
   }
@@ -312,6 +317,28 @@ export class MemoryStore implements ClusterStore, StoreHealth {
       acquire: (name, holder) => untilSettled(() => this.#run((state) => state.acquire(name, holder)), wait),
       renew: (name, holder, epoch) => this.#run((state) => state.renewLease(name, holder, epoch)),
       release: (name, holder, epoch) => this.#run((state) => state.releaseLease(name, holder, epoch)),
+    };
+  }
+
+  #records(): SharedRecords {
+    const tell = (name: string): void => this.#server.send(recordChanged, Buffer.from(name));
+    return {
+      get: (name) => this.#run((state) => state.record(name)),
+      set: async (name, record) => {
+        checkSize(`the record ${name}`, record.value, maxRecordBytes);
+        return this.#run((state) => {
+          const isWritten = state.setRecord(name, record);
+          if (isWritten) tell(name);
+          return isWritten;
+        });
+      },
+      remove: (name, epoch) =>
+        this.#run((state) => {
+          const outcome = state.removeRecord(name, epoch);
+          if (outcome === 'removed') tell(name);
+          return outcome !== 'superseded';
+        }),
+      onChange: (listener) => this.#subscribe(recordChanged, (message) => listener(Buffer.from(message).toString())),
     };
   }
 

@@ -29,6 +29,11 @@ export function redisKeys(prefix: string) {
     /** Hash per named lease. */
     lease: (name: string) => `${prefix}:lease:${name}`,
 
+    /** Hash per shared record: epoch and value. */
+    record: (name: string) => `${prefix}:record:${name}`,
+
+    /** Channel: names of shared records that changed. */
+    recordChanged: `${prefix}:record-changed`,
     /** Channel: ids of nodes whose record changed. */
     nodeChanged: `${prefix}:node-changed`,
     /** Channel: ids of nodes whose lifecycle record changed. */

@@ -360,6 +360,32 @@ export const redisScripts = {
     if not found or (found.owner == holder and found.epoch <= given) then bury(KEYS[2], given) end
     return 1`,
   ),
+
+  getRecord: script(
+    'getRecord',
+    `local fields = redis.call('HMGET', KEYS[2], 'epoch', 'value')
+    if not fields[1] then return false end
+    return {tonumber(fields[1]), fields[2]}`,
+  ),
+  setRecord: script(
+    'setRecord',
+    `local name, given, value, lifeMs, channel = args[1], tonumber(args[2]), args[3], tonumber(args[4]), args[5]
+    seenEpoch(given)
+    saveClock()
+    if tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0) > given then return 0 end
+    redis.call('HSET', KEYS[2], 'epoch', int(given), 'value', value)
+    if lifeMs > 0 then redis.call('PEXPIRE', KEYS[2], lifeMs) else redis.call('PERSIST', KEYS[2]) end
+    redis.call('PUBLISH', channel, name)
+    return 1`,
+  ),
+  removeRecord: script(
+    'removeRecord',
+    `local name, given, channel = args[1], tonumber(args[2]), args[3]
+    saveClock()
+    if tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0) > given then return 0 end
+    if redis.call('DEL', KEYS[2]) == 1 then redis.call('PUBLISH', channel, name) end
+    return 1`,
+  ),
 };
 
 function script(name: string, body: string): RedisScript {

@@ -3,6 +3,7 @@ import { RedisBus } from './redis-bus.ts';
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import { RedisLeases } from './redis-leases.ts';
 import { RedisNodeRegistry, RedisNodeStates } from './redis-nodes.ts';
+import { RedisRecords } from './redis-records.ts';
 import { RedisRooms } from './redis-rooms.ts';
 import type { ClusterStore, StoreTimings } from './store.ts';
 
@@ -15,6 +16,7 @@ export class RedisStore implements ClusterStore {
   readonly nodeStates: RedisNodeStates;
   readonly rooms: RedisRooms;
   readonly leases: RedisLeases;
+  readonly records: RedisRecords;
   readonly bus: RedisBus;
 
   /** Starts to connect, and goes on trying for ever. */
@@ -26,6 +28,7 @@ export class RedisStore implements ClusterStore {
     this.nodeStates = new RedisNodeStates(redis);
     this.rooms = new RedisRooms(redis);
     this.leases = new RedisLeases(redis);
+    this.records = new RedisRecords(redis);
     this.bus = new RedisBus(redis);
     redis.start();
   }

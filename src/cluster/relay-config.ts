@@ -18,8 +18,8 @@ export function relayOptions(cluster: Config['cluster']): Omit<TcpRelayOptions, 
   };
 }
 
-/** The current one first. */
-function clusterSecrets(cluster: Config['cluster']): string[] {
+/** The current one first. @throws PlenumError `bad-config` when one cannot be read or is too short to be one. */
+export function clusterSecrets(cluster: Config['cluster']): string[] {
   const fromFile = cluster.secret === '' && cluster.secret_file !== '' ? readSecretFile(cluster.secret_file) : [];
   const current = fromFile.length > 0 ? fromFile : [cluster.secret];
   const secrets = [...current, ...cluster.previous_secrets].map((secret) => secret.trim());

@@ -59,6 +59,38 @@ describe('RoomLeases', () => {
     assert.deepEqual([...grant.parts], [['room', bytes('facts')]]);
   });
 
+  it('has the store know the newest of a room, or its end, once it is stated', async () => {
+    const leases = cluster.leases(here);
+    await leases.acquire('lobby', true);
+    for (const text of ['first', 'second', 'third']) leases.publish('lobby', bytes(text));
+    await leases.stated('lobby');
+    assert.deepEqual(await here.store.rooms.list(['lobby']), [bytes('third')]);
+    leases.release('lobby');
+    await leases.stated('lobby');
+    assert.equal(await here.store.rooms.find('lobby'), undefined);
+    await leases.stated('unknown');
+  });
+
+  it('lets nobody wait for a store that is away', async () => {
+    const leases = cluster.leases(here);
+    await leases.acquire('lobby', true);
+    cluster.server.stop();
+    leases.publish('lobby', bytes('unheard'));
+    await leases.stated('lobby');
+    assert.equal(leases.size, 1);
+  });
+
+  it('gives a room away with what was still being written', async () => {
+    const leases = cluster.leases(here, there.nodeId);
+    await leases.acquire('lobby', true);
+    leases.save('lobby', [{ name: 'room', bytes: bytes('first') }]);
+    leases.save('lobby', [{ name: 'room', bytes: bytes('last') }]);
+    assert.equal(await leases.handOver('lobby'), there.nodeId);
+    const grant = await cluster.leases(there).acquire('lobby', true);
+    assert.ok(grant.kind === 'owned' && grant.parts !== undefined);
+    assert.deepEqual([...grant.parts], [['room', bytes('last')]]);
+  });
+
   it('tells which rooms another node has taken', async () => {
     const leases = cluster.leases(here);
     const lost: string[] = [];
@@ -180,7 +212,7 @@ function withRooms(
   store: ClusterStore,
   handOver: (rooms: Rooms, ...call: Parameters<Rooms['handOver']>) => ReturnType<Rooms['handOver']>,
 ): ClusterStore {
-  const { rooms, timings, health, nodes, nodeStates, leases, bus } = store;
+  const { rooms, timings, health, nodes, nodeStates, leases, records, bus } = store;
   const changed: Rooms = {
     find: (...call) => rooms.find(...call),
     claim: (...call) => rooms.claim(...call),
@@ -194,5 +226,5 @@ function withRooms(
     list: (...call) => rooms.list(...call),
     ofNode: (...call) => rooms.ofNode(...call),
   };
-  return { rooms: changed, timings, health, nodes, nodeStates, leases, bus, close: () => store.close() };
+  return { rooms: changed, timings, health, nodes, nodeStates, leases, records, bus, close: () => store.close() };
 }

@@ -31,6 +31,9 @@ export type RoomLeasesOptions = {
   log: Logger;
 };
 
+/** For which somebody waits who wants to read in the store what was stated: long enough for one that is well. */
+const stateTimeoutMs = 500;
+
 type Holding = {
   epoch: Epoch;
   writes: RoomWrites;
@@ -169,6 +172,15 @@ export class RoomLeases implements RoomOwnership {
       this.#drop(roomName, held);
       this.#releases.set(roomName, { epoch: held.epoch, running: undefined });
       this.#release(roomName);
+    }
+  }
+
+  async stated(roomName: string): Promise<void> {
+    const writing = this.#held.get(roomName)?.writes.flush() ?? this.#releases.get(roomName)?.running;
+    if (writing !== undefined && this.#options.store.health.answeringSince() !== undefined) {
+      const enough = new AbortController();
+      await Promise.race([writing, delay(stateTimeoutMs, undefined, { signal: enough.signal }).catch(() => undefined)]);
+      enough.abort();
     }
   }
 

@@ -19,6 +19,8 @@ export type RoomSuccessionOptions = {
   relations: HostRelations;
   opinions: MasterOpinions;
   placement: () => Omit<HostRequest, 'key'>;
+  /** A node is to have a room: what is placed at the same time counts it. */
+  chosen: (nodeId: NodeId) => void;
   log: Logger;
 };
 
@@ -81,7 +83,7 @@ export class RoomSuccession {
     const own = isGone ? 'unreachable' : relations.opinion(owner.nodeId);
     const [others, saved] = await Promise.all([isGone ? [] : opinions.of(owner.nodeId), store.rooms.load(roomName)]);
     const legs = [...countRoomNodes(saved?.parts)];
-    return decideTakeover({
+    const decision = decideTakeover({
       // The lease of a process that is gone protects nobody.
       room: { roomName, hostNodeId: owner.nodeId, epoch: owner.epoch, isLeaseLive: owner.isLive && !isGone },
       redisAnsweringForMs: sinceMs === undefined ? undefined : performance.now() - sinceMs,
@@ -91,6 +93,11 @@ export class RoomSuccession {
       placement: placement(),
       legs: legs.map(([legNodeId, count]) => ({ nodeId: legNodeId, legs: count, highestEpoch: owner.epoch })),
     });
+    if (decision.kind === 'replace') {
+      // Before anything is awaited: the next decision has to count this one.
+      this.#options.chosen(decision.nodeId);
+    }
+    return decision;
   }
 
   #take(roomName: string, owner: OwnerSeen, successor: NodeId): Promise<RoomTakeOver> {

@@ -20,7 +20,7 @@ export class RoomWrites {
   #dirtyParts = new Map<string, Uint8Array | undefined>();
   #room: Uint8Array | undefined;
   #isRoomDirty = false;
-  #flushing: Promise<void> | undefined;
+  #writing: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: RoomWritesOptions) {
@@ -65,20 +65,28 @@ export class RoomWrites {
 
   /** Everything is in the store. */
   get isClean(): boolean {
-    return !this.#isRoomDirty && this.#dirtyParts.size === 0 && this.#flushing === undefined;
+    return !this.#isRoomDirty && this.#dirtyParts.size === 0 && this.#writing === undefined;
   }
 
-  /** Never rejects. What fails stays to be written by the next flush. */
-  flush(): Promise<void> {
-    this.#flushing ??= this.#flush().finally(() => {
-      this.#flushing = undefined;
-    });
-    return this.#flushing;
+  /** Resolves when the store has all of it, or did not take it: then it stays to be written by the next flush. */
+  async flush(): Promise<void> {
+    if (this.#hasWork()) {
+      this.#writing ??= this.#writeAll();
+    }
+    await this.#writing;
   }
 
-  async #flush(): Promise<void> {
-    while (!this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0)) {
-      if (!(await this.#writeOnce())) break;
+  #hasWork(): boolean {
+    return !this.#isClosed && (this.#isRoomDirty || this.#dirtyParts.size > 0);
+  }
+
+  async #writeAll(): Promise<void> {
+    try {
+      while (this.#hasWork()) {
+        if (!(await this.#writeOnce())) break;
+      }
+    } finally {
+      this.#writing = undefined;
     }
   }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { NodeId } from '../protocol/ids.ts';
 import type { NodeRecord, NodeStateChange } from './store-records.ts';
-import { maxBusMessageBytes, type ClusterStore, type RoomClaim, type StoreTimings } from './store.ts';
+import { maxBusMessageBytes, maxRecordBytes, type ClusterStore, type RoomClaim, type StoreTimings } from './store.ts';
 
 export type StoreHarness = {
   /** Another node's view of one shared, empty store. Closed by the harness. */
@@ -76,6 +76,7 @@ export function describeStore(name: string, createHarness: () => Promise<StoreHa
     describeRooms(context);
     describeSavedRooms(context);
     describeLeases(context);
+    describeRecords(context);
     describeNodes(context);
     describeNodeStates(context);
     describeBus(context);
@@ -296,6 +297,48 @@ function describeLeases({ first, second, eventually }: Context): void {
     const next = await second().leases.acquire('released', 'b');
     assert.ok(next.kind === 'held' && next.epoch > held.epoch);
     assert.equal(await first().leases.renew('released', 'a', held.epoch), false);
+  });
+}
+
+function describeRecords({ first, second, eventually }: Context): void {
+  it('keeps a record for all nodes, tells them of each change, and refuses who has been succeeded', async () => {
+    const heard: string[] = [];
+    const unsubscribe = second().records.onChange((name) => heard.push(name));
+    await eventually(async () => {
+      await first().records.set('paper', { value: bytes('first'), epoch: 5 });
+      return heard.includes('paper') ? '' : 'nothing heard';
+    });
+    const found = await second().records.get('paper');
+    assert.deepEqual([string(found?.value), found?.epoch], ['first', 5]);
+    assert.equal(await second().records.set('paper', { value: bytes('second'), epoch: 7 }), true);
+    assert.equal(await first().records.set('paper', { value: bytes('late'), epoch: 6 }), false);
+    assert.equal(await first().records.remove('paper', 6), false);
+    assert.equal(string((await first().records.get('paper'))?.value), 'second');
+    const before = heard.length;
+    assert.equal(await first().records.remove('paper', 7), true);
+    assert.equal(await first().records.remove('paper', 7), true);
+    assert.equal(await second().records.get('paper'), undefined);
+    await eventually(() => (heard.length > before ? '' : 'nothing heard of the removal'));
+    unsubscribe();
+  });
+
+  it('forgets a record after its life, unless it was written anew without one', async () => {
+    await first().records.set('short', { value: bytes('1'), epoch: 1, lifeMs: 200 });
+    await first().records.set('kept', { value: bytes('1'), epoch: 1, lifeMs: 200 });
+    await first().records.set('kept', { value: bytes('2'), epoch: 1 });
+    await eventually(async () => ((await second().records.get('short')) === undefined ? '' : 'still there'));
+    assert.equal(string((await second().records.get('kept'))?.value), '2');
+  });
+
+  it('grants leases with epochs above those of the records that it keeps', async () => {
+    await first().records.set('fenced', { value: bytes('1'), epoch: 500_000 });
+    const held = await second().leases.acquire('fencing', 'a');
+    assert.ok(held.epoch > 500_000);
+  });
+
+  it('refuses a record that is too large', async () => {
+    const value = new Uint8Array(maxRecordBytes + 1);
+    await assert.rejects(first().records.set('large', { value, epoch: 1 }), { reason: 'store-too-large' });
   });
 }
 

@@ -5,6 +5,11 @@ export function storeAway(cause?: unknown): PlenumError {
   return unavailable('store-away', 'the cluster store does not answer; running calls go on', cause);
 }
 
+/** Whether the store can say nothing now, but may later. */
+export function isStoreUnavailable(error: unknown): boolean {
+  return error instanceof PlenumError && error.code === 'unavailable' && error.reason.startsWith('store-');
+}
+
 /** It answers, but with too few replicas: what it granted now could be lost with it. */
 export function storeNotReplicated(cause?: unknown): PlenumError {
   return unavailable('store-not-replicated', 'the cluster store has too few replicas to grant anything', cause);

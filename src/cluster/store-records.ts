@@ -63,6 +63,8 @@ const nodeRecordSchema = z.looseObject({
   relay: z.looseObject({ host: z.string(), port: z.int() }),
   /** Where clients reach its media; empty for nodes without. */
   publicAddress: z.string(),
+  /** Where masters lead clients of TURN over TLS to; left out by nodes that cannot serve them now. */
+  turn: z.exactOptional(z.looseObject({ host: z.string(), port: z.int() })),
   state: nodeState,
   load: loadReport,
   /** Of the process, on the node's own clock. */

@@ -36,6 +36,7 @@ export interface ClusterStore {
   readonly nodeStates: NodeStates;
   readonly rooms: RoomRecords;
   readonly leases: Leases;
+  readonly records: SharedRecords;
   readonly bus: ClusterBus;
   close(): Promise<void>;
 }
@@ -177,6 +178,25 @@ export interface Leases {
   renew(name: string, holder: string, epoch: Epoch): Promise<boolean>;
   release(name: string, holder: string, epoch: Epoch): Promise<void>;
 }
+
+export type SharedRecord = { value: Uint8Array; epoch: Epoch };
+
+/** Small durable pieces that one leader writes and every node reads, by name; certificates, say. */
+export interface SharedRecords {
+  get(name: string): Promise<SharedRecord | undefined>;
+  /**
+   * Writes a record and tells the listeners of all nodes. @returns false, without writing, when it carries a higher
+   * epoch: the writer has been succeeded.
+   * @param record at most `maxRecordBytes`; `lifeMs` is how long it is kept, for ever when it is left out
+   */
+  set(name: string, record: SharedRecord & { lifeMs?: number }): Promise<boolean>;
+  /** @returns false when it carries a higher epoch. */
+  remove(name: string, epoch: Epoch): Promise<boolean>;
+  /** Tells the name of a record that was written or removed, but not that one has expired. Best effort: get it again on `back`. */
+  onChange(listener: (name: string) => void): Unsubscribe;
+}
+
+export const maxRecordBytes = 256 * 1024;
 
 /** Small messages to whoever listens now: at most once, in order per sender. Nothing that must arrive rides on it. */
 export interface ClusterBus {

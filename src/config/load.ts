@@ -118,10 +118,18 @@ function crossChecks(config: Config): string[] {
   if (config.webhook.urls.length > 0 && config.keys[config.webhook.api_key] === undefined) {
     problems.push('`webhook.api_key` must be one of `keys` when `webhook.urls` is set');
   }
+  problems.push(...capacityProblems(config));
   for (const [index, server] of config.rtc.turn_servers.entries()) {
     if (server.secret === '' && (server.username === '' || server.credential === '')) {
       problems.push(`\`rtc.turn_servers.${index}\` needs \`secret\`, or \`username\` and \`credential\``);
     }
   }
   return problems;
+}
+
+function capacityProblems({ capacity, azure }: Config): string[] {
+  const problems = capacity.min > capacity.max ? ['`capacity.min` is above `capacity.max`'] : [];
+  const needed = ['subscription_id', 'resource_group', 'scale_set', 'client_id'] as const;
+  const missing = capacity.provider === 'azure' ? needed.filter((name) => azure[name] === '') : [];
+  return [...problems, ...missing.map((name) => `\`capacity.provider\` azure needs \`azure.${name}\``)];
 }

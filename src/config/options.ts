@@ -2,6 +2,7 @@
  * The one table of options: name, type, default and text. Names are LiveKit's where the meaning is the same, and stay
  * as they are in the YAML file all the way through the code, so that one name is found everywhere.
  */
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const port = z.int().min(0).max(65_535);
@@ -9,6 +10,17 @@ const seconds = z.number().min(0);
 /** What LiveKit's protocol tells clients as `uint32`. */
 const uint32 = z.int().min(0).max(4_294_967_295);
 const bytes = z.int().min(0);
+
+/** An address, or a network such as `10.0.0.0/8`. */
+const network = z.string().refine(
+  (text) => {
+    const [address = '', prefix, ...rest] = text.split('/');
+    const bits = isIP(address) === 4 ? 32 : 128;
+    const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+    return isIP(address) !== 0 && isPrefix && rest.length === 0;
+  },
+  { error: 'must be an address or a network such as 10.0.0.0/8' },
+);
 
 /** One address or a list of them. */
 const addresses = z.union([z.array(z.string().min(1)), z.string().transform((address) => [address])]);
@@ -42,12 +54,22 @@ const rtc = z.strictObject({
   enable_tcp: z.boolean().default(true).describe('Offer ICE over TCP on the media ports.'),
   enable_udp: z.boolean().default(true).describe('Offer UDP on the media ports.'),
   turn_servers: z.array(turnServer).default([]).describe('TURN servers handed to clients.'),
+  force_relay: z
+    .boolean()
+    .default(false)
+    .describe('Tell clients to send media through TURN alone, over TLS where there is a certificate.'),
   stun_servers: z.array(z.string()).default([]).describe('STUN servers (`host:port`) handed to clients.'),
   initial_bitrate_bps: z
     .int()
     .min(100_000)
     .default(3_000_000)
     .describe('Where bandwidth estimation of a subscriber starts.'),
+  bandwidth_estimation: z
+    .enum(['adaptable', 'always'])
+    .default('adaptable')
+    .describe(
+      'Whose path is measured: of subscribers that receive something with layers to choose from, or of all that receive video. It takes about a third of the CPU time of a forwarded packet.',
+    ),
   reliable_queue_bytes: bytes
     .default(16_000_000)
     .describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
@@ -78,6 +100,110 @@ const rtc = z.strictObject({
       'Participants of one room on one media worker; further ones go to another worker, so that none of them sends one track too often.',
     ),
   resume_timeout: seconds.default(5).describe('Seconds a client whose media connection was lost has to resume.'),
+});
+
+const tls = z.strictObject({
+  mode: z
+    .enum(['off', 'letsencrypt', 'owncert', 'selfsigned'])
+    .default('off')
+    .describe(
+      'Where the certificate comes from. `letsencrypt` orders one from an ACME authority, `owncert` takes `tls.certificate` and `tls.key`, `selfsigned` makes one that browsers warn about. `off` serves plain HTTP alone.',
+    ),
+  domain: z.string().default('').describe('Public name of the site.'),
+  names: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'More names or addresses for the certificate; those of `tls.domain` and `turn.domain` are in it anyway. Addresses alone get a certificate without any domain.',
+    ),
+  port: port.default(443).describe('HTTPS port, where TURN over TLS arrives too.'),
+  http_port: port
+    .default(80)
+    .describe('HTTP port that answers ACME challenges and sends everything else to HTTPS; 0 = none.'),
+  proxy_protocol: z
+    .boolean()
+    .default(false)
+    .describe('Take the PROXY protocol (1 and 2) on `tls.port` from `trusted_proxies`.'),
+  certificate: z
+    .string()
+    .default('')
+    .describe(
+      'Mode `owncert`: certificate chain in PEM, leaf first, as text, as base64 of it, as a file (looked at again every 10 s) or as a URL (fetched once and kept).',
+    ),
+  key: z.string().default('').describe('Mode `owncert`: its private key, given in the same ways.'),
+  state_dir: z
+    .string()
+    .min(1)
+    .default('/var/lib/plenum')
+    .describe('Folder in which a node keeps its certificate; in a cluster a sealed copy for starts without Redis.'),
+  hsts_max_age: z
+    .int()
+    .min(0)
+    .default(15_552_000)
+    .describe(
+      'Seconds for which browsers are told to use HTTPS alone (HSTS), with certificates that are not self-signed; 0 = they are not told.',
+    ),
+  acme: z
+    .strictObject({
+      directory_url: z
+        .string()
+        .default('')
+        .describe("Another authority than Let's Encrypt; its own certificate is trusted by `NODE_EXTRA_CA_CERTS`."),
+      staging: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Let's Encrypt's staging environment: for trials, with generous limits and certificates that nobody trusts.",
+        ),
+      email: z.string().default('').describe('Where the authority sends warnings; empty = nowhere.'),
+      profile: z
+        .string()
+        .default('')
+        .describe(
+          'Certificate profile; empty = `shortlived` when an address is certified, else what the authority prefers.',
+        ),
+    })
+    .prefault({})
+    .describe('Mode `letsencrypt`.'),
+});
+
+const turn = z.strictObject({
+  enabled: z.boolean().default(false).describe('Run a TURN server (coturn) beside the media workers.'),
+  domain: z
+    .string()
+    .default('')
+    .describe('Name of TURN over TLS; empty = `tls.domain`, where both share one port and tell each other apart.'),
+  external_tls: z
+    .boolean()
+    .default(false)
+    .describe(
+      '`turn.domain` leads to a load balancer of its own that passes TLS on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters.',
+    ),
+  address: z
+    .string()
+    .default('')
+    .describe('Address of this machine that TURN listens on and relays from; empty = that of the media.'),
+  udp_port: port.default(443).describe('Port of TURN over UDP.'),
+  tls_port: port.default(5349).describe('Port of TURN over TLS on the media nodes; masters lead TLS clients there.'),
+  relay_range_start: port.default(40_000).describe('First port that media is relayed from.'),
+  relay_range_end: port.default(49_999).describe('Last port that media is relayed from.'),
+  ttl_seconds: z
+    .int()
+    .min(10)
+    .default(300)
+    .describe('For how long credentials of a participant may open a relay; one that is open goes on.'),
+  per_user_relay_allocation_limit: z
+    .int()
+    .min(1)
+    .default(12)
+    .describe('Relays that one participant may have at a time.'),
+  allow_peer_cidrs: z
+    .array(network.refine((text) => !text.includes(':'), { error: 'must be IPv4' }))
+    .default([])
+    .describe(
+      'IPv4 networks that may be relayed to besides the media nodes, which are always allowed. Everything else is refused.',
+    ),
+  program: z.string().min(1).default('turnserver').describe('The coturn program.'),
 });
 
 const room = z.strictObject({
@@ -125,6 +251,32 @@ const limit = z.strictObject({
     .min(1)
     .default(20_000)
     .describe('Open sockets, half-open ones included; further ones get 503.'),
+  connections_per_address: z
+    .int()
+    .min(0)
+    .default(1_000)
+    .describe('Open connections of one client address (of one /64 with IPv6); 0 = no limit.'),
+  connection_rate_per_address: z
+    .int()
+    .min(0)
+    .default(100)
+    .describe(
+      'New connections per second of one client address, with `connections_per_address` at once after a rest; 0 = no limit.',
+    ),
+  request_rate_per_address: z
+    .int()
+    .min(0)
+    .default(200)
+    .describe(
+      'Requests without a token per second of one client address, ten times as many at once after a rest; further ones get 429. 0 = no limit.',
+    ),
+  bad_token_rate_per_address: z
+    .int()
+    .min(0)
+    .default(5)
+    .describe(
+      'Requests with an invalid token per second of one client address, ten times as many at once after a rest; further ones get 429. Valid tokens are never limited. 0 = no limit.',
+    ),
   max_pending_joins: z.int().min(1).default(2_000).describe('Joins under way; further ones get 503.'),
   signal_queue_bytes: bytes
     .default(4 * 1024 * 1024)
@@ -150,6 +302,19 @@ const audio = z.strictObject({
     .default(40)
     .describe('Share of the interval, in percent, that must be that loud.'),
   update_interval: z.int().min(100).default(400).describe('Milliseconds between speaker updates.'),
+  loudest_forwarded: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(6)
+    .describe(
+      'Microphones of a large room that are forwarded at a time: those that are loudest at the moment; 0 = always all.',
+    ),
+  loudest_from: z
+    .int()
+    .min(1)
+    .default(25)
+    .describe('Microphones in a room (on one media worker, open or not) from which on `loudest_forwarded` counts.'),
   smooth_intervals: z.int().min(0).default(2).describe('Intervals over which the level is smoothed.'),
 });
 
@@ -190,6 +355,10 @@ const cluster = z.strictObject({
     .string()
     .default('')
     .describe('Secret that the nodes of a cluster share, at least 16 characters; also `PLENUM_CLUSTER_SECRET`.'),
+  machine_id: z
+    .string()
+    .default('')
+    .describe('Name of this machine, on which several nodes may run; empty = its host name.'),
   previous_secrets: z
     .array(z.string())
     .max(3)
@@ -305,6 +474,11 @@ const redis = z.strictObject({
 const share = z.number().min(0).max(1);
 
 const nodeLimit = z.strictObject({
+  cores: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Cores that the node may count on, for machines that it shares with others; 0 = all of the machine.'),
   cpu: share.default(0.85).describe('Share of all cores, 0 to 1.'),
   worker_cpu: share.default(0.85).describe('Share of the core of a media worker, 0 to 1.'),
   bitrate_bps: z.int().min(0).default(0).describe('Bits per second forwarded in both directions.'),
@@ -314,15 +488,78 @@ const nodeLimit = z.strictObject({
   event_loop_lag: z.number().min(0).default(200).describe('Milliseconds by which timers are late.'),
 });
 
+const capacity = z.strictObject({
+  provider: z
+    .enum(['none', 'static', 'azure'])
+    .default('none')
+    .describe(
+      'Where machines of media nodes come from. `azure`: masters add and delete instances of a scale set; `static`: people do, masters watch and tidy up after lost nodes; `none`: nobody looks after them.',
+    ),
+  min: z.int().min(1).max(1_000).default(1).describe('Media nodes that always serve.'),
+  max: z.int().min(1).max(1_000).default(5).describe('Media nodes that serve at most.'),
+  target_cpu: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .default(0.5)
+    .describe('Share of the cores of media nodes, 0 to 1, that scaling keeps to.'),
+  target_bitrate_bps: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Bits per second per media node that scaling keeps to as well; 0 = they do not count.'),
+  target_tracks: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Tracks per media node that scaling keeps to as well; 0 = they do not count.'),
+  drain_policy: z
+    .enum(['migrate', 'wait'])
+    .default('migrate')
+    .describe('How a surplus media node is emptied: `migrate` moves its calls, `wait` lets them end by themselves.'),
+  drain_deadline: seconds
+    .default(600)
+    .describe('With `migrate`: seconds after which clients that could not be moved are told to reconnect; 0 = none.'),
+  max_drains: z.int().min(1).max(100).default(2).describe('Media nodes that are emptied at a time.'),
+  scale_out_after: seconds
+    .default(15)
+    .describe('Seconds for which more media nodes must have been needed before one is added.'),
+  scale_in_after: seconds
+    .default(300)
+    .describe('Seconds for which fewer media nodes must have been enough before one is taken away.'),
+});
+
+const azure = z.strictObject({
+  subscription_id: z.string().default('').describe('Subscription of the deployment.'),
+  resource_group: z.string().default('').describe('Resource group of the deployment.'),
+  scale_set: z.string().default('').describe('Flexible scale set of the media nodes.'),
+  client_id: z.string().default('').describe('Client id of the identity that this machine has.'),
+  arm_endpoint: z.string().default('https://management.azure.com/').describe('Control plane of the cloud.'),
+  metadata_url: z.string().default('http://169.254.169.254').describe('Metadata service of this machine.'),
+  machine_name: z.string().default('').describe('What Azure calls this machine.'),
+  scheduled_events: z
+    .boolean()
+    .default(false)
+    .describe('Media nodes: empty this node when Azure says that it is about to stop, restart or move its machine.'),
+});
+
 export const configSchema = z.strictObject({
   port: port.default(7880).describe('HTTP and WebSocket port.'),
   bind_addresses: z.array(z.string()).default(['0.0.0.0']).describe('Addresses that the HTTP port listens on.'),
+  trusted_proxies: z
+    .array(network)
+    .default(['127.0.0.0/8', '::1/128'])
+    .describe(
+      'Addresses and networks of proxies and load balancers. Only they are believed about who a client is (`X-Forwarded-For`, `X-Real-IP`, `CF-Connecting-IP`, PROXY protocol), and the limits per address do not hold for them.',
+    ),
   keys: z.record(z.string(), z.string()).default({}).describe('API keys and their secrets.'),
   region: z.string().default('').describe('Region of this node, told to clients.'),
   zone: z.string().default('').describe('Availability zone of this node within its region.'),
   prometheus_port: port.default(0).describe('Port of the metrics endpoint; 0 = none.'),
   development: z.boolean().default(false).describe('Development mode: known keys, readable logs.'),
   rtc: rtc.prefault({}).describe('Media transport.'),
+  tls: tls.prefault({}).describe('HTTPS and certificates.'),
+  turn: turn.prefault({}).describe('Relay for clients behind firewalls.'),
   room: room.prefault({}).describe('Room defaults.'),
   limit: limit.prefault({}).describe('Limits.'),
   audio: audio.prefault({}).describe('Speaker detection.'),
@@ -336,6 +573,8 @@ export const configSchema = z.strictObject({
       'Where media nodes of a cluster stop taking new rooms and participants, who get 503 when no node is left; 0 = this is no limit.',
     ),
   cluster: cluster.prefault({}).describe('What nodes of a cluster need to find and trust each other.'),
+  capacity: capacity.prefault({}).describe('How many media nodes a cluster has.'),
+  azure: azure.prefault({}).describe('What a node on Azure needs to know.'),
   drain: drain.prefault({}).describe('How a node is taken out of service.'),
   redis: redis.prefault({}).describe('Where the nodes of a cluster keep what they share.'),
 });

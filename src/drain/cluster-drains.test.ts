@@ -136,7 +136,7 @@ describe('ClusterDrains', () => {
     const opinions = new MasterOpinions({ ...member, relations, moved: () => {} });
     const each = new ClusterDrains({
       ...member,
-      reach: new HostReach(member.relay, member.nodes),
+      reach: new HostReach(member),
       opinions,
       limits: defaultNodeLimits,
       region: '',

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type HttpRefusal, httpRefusal, tokenRefusal } from '../protocol/http-errors.ts';
 import type { AccessClaims } from '../protocol/token.ts';
-import { clientAddress } from './client-address.ts';
+import type { EdgeGuards } from '../edge/guards.ts';
 import type { TokenVerifier } from './token-verifier.ts';
 
 export type EdgeRequest = {
@@ -19,20 +19,25 @@ export type EdgeCheck = { ok: true; edge: EdgeRequest } | { ok: false; refusal: 
 
 const bearer = 'Bearer ';
 
-export function readEdgeRequest(request: IncomingMessage, verifier: TokenVerifier): EdgeCheck {
+export type RequestChecks = { verifier: TokenVerifier; guards: EdgeGuards };
+
+export function readEdgeRequest(request: IncomingMessage, { verifier, guards }: RequestChecks): EdgeCheck {
+  const address = guards.addresses.of(request);
   const url = parseUrl(request.url ?? '/');
-  if (url === undefined) {
-    return { ok: false, refusal: httpRefusal.badUrl };
+  const token = url === undefined ? undefined : findToken(request, url.searchParams);
+  if (url === undefined || token === undefined) {
+    if (!guards.requests.allowsAnonymous(address)) {
+      return { ok: false, refusal: httpRefusal.tooManyRequests };
+    }
+    return url === undefined
+      ? { ok: false, refusal: httpRefusal.badUrl }
+      : { ok: true, edge: toEdge(request, { url, address, claims: undefined }) };
   }
-  const token = findToken(request, url.searchParams);
-  if (token === undefined) {
-    return { ok: true, edge: toEdge(request, url, undefined) };
+  const check = 'status' in token ? { ok: false as const, refusal: token } : verifier(token.text);
+  if (check.ok) {
+    return { ok: true, edge: toEdge(request, { url, address, claims: check.claims }) };
   }
-  if ('status' in token) {
-    return { ok: false, refusal: token };
-  }
-  const check = verifier(token.text);
-  return check.ok ? { ok: true, edge: toEdge(request, url, check.claims) } : check;
+  return guards.requests.allowsBadToken(address) ? check : { ok: false, refusal: httpRefusal.tooManyRequests };
 }
 
 /** SDKs build `host//twirp/…` when the configured URL ends in a slash; `URL` would read that as a host name. */
@@ -50,13 +55,15 @@ function findToken(request: IncomingMessage, query: URLSearchParams): { text: st
   return parameter === null || parameter === '' ? undefined : { text: parameter };
 }
 
-function toEdge(request: IncomingMessage, url: URL, claims: AccessClaims | undefined): EdgeRequest {
+type EdgeParts = { url: URL; address: string; claims: AccessClaims | undefined };
+
+function toEdge(request: IncomingMessage, { url, address, claims }: EdgeParts): EdgeRequest {
   return {
     method: request.method ?? 'GET',
     path: url.pathname,
     query: url.searchParams,
     userAgent: request.headers['user-agent'] ?? '',
-    address: clientAddress(request),
+    address,
     claims,
   };
 }

@@ -1,7 +1,10 @@
 import { WebSocketServer } from 'ws';
 import type { AdminHandler } from '../admin/admin-api.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Config } from '../config/options.ts';
+import { createEdgeGuards, type EdgeGuards } from '../edge/guards.ts';
 import type { Logger } from '../observe/log.ts';
 import { AdminRoute } from './admin-route.ts';
 import { HostLinks } from './host-links.ts';
@@ -32,6 +35,10 @@ export type GatewayOptions = {
   /** Without it `/admin/` answers 404. */
   admin?: AdminHandler | undefined;
   timings?: Partial<GatewayTimings>;
+  /** Shared with the other public ports of this node; of its own when left out. */
+  guards?: EdgeGuards;
+  /** Headers for every answer to this request. */
+  headersFor?: (request: IncomingMessage) => Record<string, string>;
 };
 
 export type GatewayLoad = {
@@ -49,6 +56,7 @@ export type GatewayLoad = {
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #timings: GatewayTimings;
+  readonly #guards: EdgeGuards;
   readonly #links: HostLinks;
   readonly #keepAlive: KeepAlive;
   readonly #signal: SignalRoute;
@@ -61,6 +69,7 @@ export class Gateway {
     this.#options = options;
     const hostGraceMs = options.config.cluster.host_grace * 1_000;
     this.#timings = { ...defaultTimings, hostGraceMs, ...options.timings };
+    this.#guards = options.guards ?? createEdgeGuards(options.config);
     this.#links = new HostLinks(options);
     this.#keepAlive = new KeepAlive(this.#timings);
     this.#signal = this.#createSignalRoute();
@@ -72,6 +81,7 @@ export class Gateway {
       maxConnections: options.config.limit.max_connections,
       timings: this.#timings,
       observer: options.observer,
+      guards: this.#guards,
       onRequest: (request, response) => void this.#http.handle(request, response),
       onUpgrade: (request, socket, head) => this.#signal.upgrade(request, socket, head),
     });
@@ -96,6 +106,11 @@ export class Gateway {
     await this.#loadPage();
     await this.#listener.listen();
     this.#keepAlive.start();
+  }
+
+  /** Serves a connection that came in over TLS. */
+  serve(socket: Socket): void {
+    this.#listener.serve(socket);
   }
 
   /** Refuses new joins with 503 and lets running sessions go on; resolves when the last ended or the signal is aborted. */
@@ -133,6 +148,7 @@ export class Gateway {
     const { config, directory, observer, log, verifier } = this.#options;
     return new SignalRoute({
       verifier,
+      guards: this.#guards,
       limits: config.limit,
       surroundings: {
         hosts: { directory, autoCreate: config.room.auto_create },
@@ -159,6 +175,8 @@ export class Gateway {
     });
     return new HttpRoute({
       verifier,
+      guards: this.#guards,
+      headersFor: this.#options.headersFor ?? (() => ({})),
       signal: this.#signal,
       twirp: twirpRoute,
       meet: this.#meet,

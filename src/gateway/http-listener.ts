@@ -3,6 +3,7 @@ import { type AddressInfo, isIPv6, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { joinRefusal } from '../protocol/http-errors.ts';
 import { listenFailed } from './errors.ts';
+import type { EdgeGuards } from '../edge/guards.ts';
 import type { GatewayObserver } from './observer.ts';
 import { refuseUpgrade } from './responses.ts';
 import type { GatewayTimings } from './timings.ts';
@@ -14,6 +15,7 @@ export type HttpListenerOptions = {
   maxConnections: number;
   timings: GatewayTimings;
   observer: GatewayObserver;
+  guards: EdgeGuards;
   onRequest: (request: IncomingMessage, response: ServerResponse) => void;
   onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 };
@@ -26,6 +28,8 @@ export class HttpListener {
   readonly #options: HttpListenerOptions;
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
+  /** Connections that another port has held against the limits of their address. */
+  readonly #counted = new WeakSet<Socket>();
 
   constructor(options: HttpListenerOptions) {
     this.#options = options;
@@ -59,6 +63,17 @@ export class HttpListener {
         throw listenFailed(bindAddress, port, error);
       }
     }
+  }
+
+  /** Serves a connection that came through another port; whoever accepted it has counted it. */
+  serve(socket: Socket): void {
+    const [server] = this.#servers;
+    if (server === undefined) {
+      socket.destroy();
+      return;
+    }
+    this.#counted.add(socket);
+    server.emit('connection', socket);
   }
 
   /** Stops listening, gives running answers the grace time, then cuts every connection, upgraded ones included. */
@@ -100,12 +115,24 @@ export class HttpListener {
       refuseUpgrade(socket, joinRefusal.tooManyConnections);
       return;
     }
+    const release = this.#admit(socket);
+    if (release === undefined) {
+      this.#options.observer.connectionRejected();
+      socket.resetAndDestroy();
+      return;
+    }
     this.#sockets.add(socket);
     this.#options.observer.connectionOpened();
     socket.once('close', () => {
       this.#sockets.delete(socket);
       this.#options.observer.connectionClosed();
+      release();
     });
+  }
+
+  #admit(socket: Socket): (() => void) | undefined {
+    const { addresses, connections } = this.#options.guards;
+    return this.#counted.has(socket) ? () => undefined : connections.admit(addresses.ofSocket(socket));
   }
 }
 

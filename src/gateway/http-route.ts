@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { EdgeGuards } from '../edge/guards.ts';
 import type { Logger } from '../observe/log.ts';
 import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
 import { type EdgeRequest, readEdgeRequest } from './edge-request.ts';
 import type { AdminRoute } from './admin-route.ts';
 import type { MeetRoute } from './meet-route.ts';
 import type { GatewayObserver, RouteName } from './observer.ts';
-import { answerPreflight, sendText, setCorsHeaders } from './responses.ts';
+import { answerPreflight, sendText, setCorsHeaders, setHeaders } from './responses.ts';
 import type { SignalRoute } from './signal-route.ts';
 import type { TokenVerifier } from './token-verifier.ts';
 import type { TwirpRoute } from './twirp-route.ts';
@@ -17,6 +18,9 @@ export type HealthCheck = () => Health;
 
 export type HttpRouteOptions = {
   verifier: TokenVerifier;
+  guards: EdgeGuards;
+  /** Headers for every answer to this request, e.g. that the site is served over TLS. */
+  headersFor: (request: IncomingMessage) => Record<string, string>;
   signal: SignalRoute;
   twirp: TwirpRoute;
   meet: MeetRoute;
@@ -39,13 +43,14 @@ export class HttpRoute {
     let route: RouteName = 'other';
     try {
       setCorsHeaders(response);
+      setHeaders(response, this.#options.headersFor(request));
       if (request.method === 'OPTIONS') {
         answerPreflight(request, response);
         return;
       }
-      const check = readEdgeRequest(request, this.#options.verifier);
+      const check = readEdgeRequest(request, this.#options);
       if (!check.ok) {
-        sendText(response, check.refusal);
+        refuse(response, check.refusal);
         return;
       }
       route = routeName(check.edge.path);
@@ -112,6 +117,14 @@ export class HttpRoute {
       sendText(response, joinRefusal.internal);
     }
   }
+}
+
+/** Who asks too often also loses the connection, so that the next question costs a handshake. */
+function refuse(response: ServerResponse, refusal: HttpRefusal): void {
+  if (refusal.status === 429) {
+    setHeaders(response, { Connection: 'close', 'Retry-After': '10' });
+  }
+  sendText(response, refusal);
 }
 
 type Http = { request: IncomingMessage; response: ServerResponse };

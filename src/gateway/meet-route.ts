@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { httpRefusal } from '../protocol/http-errors.ts';
 import type { EdgeRequest } from './edge-request.ts';
 import { readBody } from './request-body.ts';
-import { sendText } from './responses.ts';
+import { sendText, setHeaders } from './responses.ts';
 import type { StaticFiles } from './static-files.ts';
 
 /** Answers `POST /meet/token` with a JSON body; bad input is a 4xx with a message, never an exception. */
@@ -10,6 +10,31 @@ export type MeetTokenIssuer = (body: Uint8Array) => { status: number; body: obje
 
 /** A room name and a display name; more is nonsense. */
 const tokenBodyLimitBytes = 16 * 1024;
+
+/**
+ * What the page may do. Links to it carry tokens, so no other site gets to see its address; no other site may put it into a
+ * frame and have people click on what they do not see, or run script in it. `blob:` is how livekit-client runs its workers;
+ * media servers of other hosts may be joined from it.
+ */
+const pageHeaders = {
+  'Content-Security-Policy': [
+    "default-src 'self'",
+    "connect-src 'self' https: wss: ws:",
+    "img-src 'self' data: blob:",
+    "media-src 'self' blob: mediastream:",
+    "worker-src 'self' blob:",
+    "style-src 'self' 'unsafe-inline'",
+    "base-uri 'none'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "object-src 'none'",
+  ].join('; '),
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Permissions-Policy': 'camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+};
 
 /** `/meet/`: the meeting page and, where the operator allows it, tokens for it. */
 export class MeetRoute {
@@ -29,6 +54,7 @@ export class MeetRoute {
   }
 
   async answer(edge: EdgeRequest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    setHeaders(response, pageHeaders);
     const isReading = edge.method === 'GET' || edge.method === 'HEAD';
     if (edge.path === '/meet/token') {
       await this.#answerToken(edge, request, response);

@@ -13,7 +13,11 @@ const corsHeaders = {
 } as const;
 
 export function setCorsHeaders(response: ServerResponse): void {
-  for (const [name, value] of Object.entries(corsHeaders)) {
+  setHeaders(response, corsHeaders);
+}
+
+export function setHeaders(response: ServerResponse, headers: Record<string, string>): void {
+  for (const [name, value] of Object.entries(headers)) {
     response.setHeader(name, value);
   }
 }

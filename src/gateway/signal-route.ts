@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { EdgeGuards } from '../edge/guards.ts';
 import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
 import { connectionId, toSuffix } from '../protocol/ids.ts';
 import { type JoinLimits, type JoinSource, parseJoin } from '../protocol/join-parameters.ts';
@@ -13,6 +14,7 @@ import { isWebSocketHandshake, UpgradeSocket } from './upgrade-socket.ts';
 
 export type SignalRouteOptions = {
   verifier: TokenVerifier;
+  guards: EdgeGuards;
   limits: JoinLimits & { max_pending_joins: number };
   surroundings: SessionSurroundings;
 };
@@ -88,7 +90,7 @@ export class SignalRoute {
   }
 
   #check(request: IncomingMessage, head: Buffer): EdgeRequest | HttpRefusal {
-    const read = readEdgeRequest(request, this.#options.verifier);
+    const read = readEdgeRequest(request, this.#options);
     if (!read.ok) {
       return read.refusal;
     }

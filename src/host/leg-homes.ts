@@ -1,5 +1,6 @@
 /** Tells gateways on which nodes the media of their sockets' sessions is. */
 import { participantOfLeg, type ConnectionId, type LegId, type NodeId, type ParticipantSid } from '../protocol/ids.ts';
+import type { HostToLeg } from '../protocol/leg-messages.ts';
 
 export type LegHomesOptions = {
   homeOf: (leg: LegId) => NodeId | undefined;
@@ -36,6 +37,15 @@ export class LegHomes {
       this.#legs.set(participant, leg);
     }
     this.#tell(participant);
+  }
+
+  /** What legs are told says where participants are. */
+  follow(message: HostToLeg): void {
+    if (message.kind === 'activate') {
+      this.carries(message.leg);
+    } else if (message.kind === 'close') {
+      this.forget(message.leg);
+    }
   }
 
   /** The leg is closed. */

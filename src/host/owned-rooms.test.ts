@@ -18,7 +18,11 @@ const hosts: RoomHostNode[] = [];
 afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 
 /** A host whose store answers what the test says; its legs never answer. */
-function createHost(grant: () => RoomGrant | Error, legPlacer?: LegPlacer) {
+function createHost(
+  grant: () => RoomGrant | Error,
+  { legPlacer, holdsStatements = false }: { legPlacer?: LegPlacer; holdsStatements?: boolean } = {},
+) {
+  const statements: (() => void)[] = [];
   let lose: (roomName: string) => void = () => undefined;
   const calls: string[] = [];
   const state = { epoch: 0, mayAct: true, saved: Promise.resolve(), voice: (): void => undefined };
@@ -34,6 +38,7 @@ function createHost(grant: () => RoomGrant | Error, legPlacer?: LegPlacer) {
     publish: () => undefined,
     save: () => undefined,
     release: (roomName) => calls.push(`release ${roomName}`),
+    stated: () => (holdsStatements ? new Promise((resolve) => statements.push(resolve)) : Promise.resolve()),
     epochOf: () => state.epoch,
     mayAct: () => state.mayAct,
     onVoice: (listener) => (state.voice = listener),
@@ -73,7 +78,8 @@ function createHost(grant: () => RoomGrant | Error, legPlacer?: LegPlacer) {
   const command = (method: RoomCommand['method'], request: Uint8Array): void =>
     gateway.send({ kind: 'command', requestId: 1, roomName: 'lobby', command: { method, request } });
   const answers = (): string[] => received.map(({ message }) => message.kind);
-  return { host, received, calls, state, webhooks, join, command, answers, gateway, lose: () => lose('lobby') };
+  const lost = (): void => lose('lobby');
+  return { host, received, calls, state, webhooks, join, command, answers, gateway, statements, lose: lost };
 }
 
 const owned = (): RoomGrant => ({ kind: 'owned', epoch: 7, parts: undefined });
@@ -88,6 +94,15 @@ describe('a room host in a cluster', () => {
     );
     assert.deepEqual(calls, ['find lobby']);
     assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
+  });
+
+  it('answers a command when the store has what it changed', async () => {
+    const { command, answers, statements } = createHost(owned, { holdsStatements: true });
+    command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
+    await until(() => (statements.length === 1 ? '' : `${statements.length} statements are waited for`));
+    assert.deepEqual(answers(), []);
+    statements[0]?.();
+    await until(() => (answers().join() === 'commandResult' ? '' : answers().join()));
   });
 
   it('sends joins on that are not for it, and says 503 while the store is away', async () => {
@@ -152,7 +167,7 @@ describe('a room host in a cluster', () => {
       complaint: () => complaint,
       connect: () => lostLink(),
     };
-    const { join, answers, received } = createHost(owned, legPlacer);
+    const { join, answers, received } = createHost(owned, { legPlacer });
     join('alice');
     await until(() => (answers().includes('accepted') ? '' : `answers: ${answers().join()}`));
     complaint = 'no media node can take another participant';

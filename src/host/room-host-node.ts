@@ -496,7 +496,9 @@ export class RoomHostNode {
   #perform(driver: RoomDriver, effect: RoomEffect): void {
     switch (effect.kind) {
       case 'toGateway':
-        return this.#sendToGateway(effect.message, driver.epoch);
+        return effect.message.kind === 'commandResult' && this.#options.ownership !== undefined
+          ? void this.#answerOnceStated(driver, effect.message, this.#options.ownership)
+          : this.#sendToGateway(effect.message, driver.epoch);
       case 'toLeg':
         return this.#sendToLeg(driver, effect.message, effect.target);
       case 'webhook':
@@ -512,6 +514,14 @@ export class RoomHostNode {
       case 'closed':
         return;
     }
+  }
+
+  /** Who is told that a room was changed or ended finds it so in the list of rooms, whichever master it asks. */
+  async #answerOnceStated(driver: RoomDriver, result: HostToGateway, ownership: RoomOwnership): Promise<void> {
+    // The room's other effects of this step come first.
+    await Promise.resolve();
+    await ownership.stated(driver.room.name);
+    this.#sendToGateway(result, driver.epoch);
   }
 
   #sendToGateway(message: HostToGateway, epoch?: number): void {
@@ -536,14 +546,11 @@ export class RoomHostNode {
   }
 
   #sendToLeg(driver: RoomDriver, message: HostToLeg, target?: NodeId): void {
-    if (message.kind === 'activate') {
-      this.#legHomes.carries(message.leg);
-    }
+    this.#legHomes.follow(message);
     if (message.kind === 'open') {
       this.#driverByLeg.set(message.leg, driver);
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
-      this.#legHomes.forget(message.leg);
     }
     if (!this.#legs.send(message, driver.epoch, target) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.

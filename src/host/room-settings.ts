@@ -1,6 +1,6 @@
 /** From the configuration to what rooms work with. */
-import { createHmac } from 'node:crypto';
 import type { Config } from '../config/options.ts';
+import { turnCredentials, turnServers, type TurnAccess } from '../turn/turn-access.ts';
 import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { IceServer, RoomSettings } from '../room/settings.ts';
 
@@ -9,6 +9,8 @@ export type RoomSettingsOptions = {
   nodeId: NodeId;
   /** Unix milliseconds: TURN credentials end at a time of day. */
   now: () => number;
+  /** Plenum's own TURN servers; undefined without. */
+  turn?: TurnAccess | undefined;
   /** In a cluster; see `RoomSettings`. */
   givesKeepsakes?: boolean;
 };
@@ -35,14 +37,19 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
     givesKeepsakes: options.givesKeepsakes ?? false,
-    iceServersOf: (participant) => iceServersOf(config, participant, options.now()),
+    forceRelay: config.rtc.force_relay,
+    iceServersOf: (participant) => iceServersOf(options, participant),
   };
 }
 
-function iceServersOf(config: Config, participant: ParticipantSid, nowMs: number): IceServer[] {
+function iceServersOf({ config, turn, now }: RoomSettingsOptions, participant: ParticipantSid): IceServer[] {
   const stun = config.rtc.stun_servers.map((server) => `stun:${server}`);
-  const turn = config.rtc.turn_servers.map((server) => toIceServer(server, participant, nowMs));
-  return [...(stun.length === 0 ? [] : [{ urls: stun, username: '', credential: '' }]), ...turn];
+  const nowMs = now();
+  return [
+    ...(stun.length === 0 ? [] : [{ urls: stun, username: '', credential: '' }]),
+    ...(turn === undefined ? [] : turnServers(turn, participant, nowMs)),
+    ...config.rtc.turn_servers.map((server) => toIceServer(server, participant, nowMs)),
+  ];
 }
 
 type TurnServer = Config['rtc']['turn_servers'][number];
@@ -51,11 +58,8 @@ function toIceServer(server: TurnServer, participant: ParticipantSid, nowMs: num
   const scheme = server.protocol === 'tls' ? 'turns' : 'turn';
   const transport = server.protocol === 'udp' ? 'udp' : 'tcp';
   const urls = [`${scheme}:${server.host}:${server.port}?transport=${transport}`];
-  if (server.secret === '') {
-    return { urls, username: server.username, credential: server.credential };
-  }
-  // Time-limited credentials as coturn's `use-auth-secret` checks them (draft-uberti-behave-turn-rest-00).
-  const username = `${Math.trunc(nowMs / 1000 + server.ttl)}:${participant}`;
-  const credential = createHmac('sha1', server.secret).update(username).digest('base64');
-  return { urls, username, credential };
+  const { secret, ttl: ttlS, username, credential } = server;
+  return secret === ''
+    ? { urls, username, credential }
+    : { urls, ...turnCredentials(secret, { participant, ttlS, nowMs }) };
 }

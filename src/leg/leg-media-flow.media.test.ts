@@ -108,23 +108,26 @@ describe('media and data through legs', () => {
     assert.ok(tookMs < 700, `${Math.round(tookMs)} ms`);
   });
 
-  it('asks the publisher for few key frames while a crowd comes', async () => {
+  it('asks the publisher for few key frames while a crowd comes', async (t) => {
     const a = new Participant(host, endpoint, 'a');
-    const crowd = Array.from({ length: 12 }, (_, index) => new Participant(host, endpoint, `crowd${index}`));
+    const crowd = Array.from({ length: 30 }, (_, index) => new Participant(host, endpoint, `crowd${index}`));
     await Promise.all([a, ...crowd].map((participant) => participant.connected()));
     const [picture] = await a.publish([a.publisher.addVideo({ fps: 30 })]);
     assert.ok(picture !== undefined);
     const startMs = performance.now();
+    const pictures: Promise<unknown>[] = [];
     for (const viewer of crowd) {
       viewer.subscribe([subscriptionTo(picture, a.leg)]);
       await viewer.wait(() => (viewer.ssrcOf(picture.trackSid) === 0 ? 'not offered' : ''));
-      await viewer.subscriber.peer.watch(viewer.ssrcOf(picture.trackSid), { keyFrame: true });
+      pictures.push(viewer.subscriber.peer.watch(viewer.ssrcOf(picture.trackSid), { keyFrame: true }));
     }
+    await Promise.all(pictures);
     const seconds = (performance.now() - startMs) / 1000;
     const [sent] = (await a.publisher.peer.stats()).sent;
     assert.ok(sent !== undefined);
-    // Each time that the requests stop for a moment, two quick ones are free: no more than these and one per second.
-    assert.ok(sent.keyRequests <= 4 + seconds, `${sent.keyRequests} requests in ${seconds.toFixed(1)} s`);
+    t.diagnostic(`${sent.keyRequests} requests for ${crowd.length} viewers in ${seconds.toFixed(1)} s`);
+    // Two quick ones are free, also after a pause: no more than these and one per 400 ms.
+    assert.ok(sent.keyRequests <= 4 + seconds / 0.4, `${sent.keyRequests} requests in ${seconds.toFixed(1)} s`);
   });
 
   it('knows how much a worker moves, without asking for each stream', async () => {

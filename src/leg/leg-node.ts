@@ -130,6 +130,7 @@ export class LegNode {
     const sum: CarriedMedia = {
       published: { audio: 0, video: 0 },
       subscribed: { audio: 0, video: 0 },
+      copies: this.pipeCounts.incomingProducers,
       queuedDataBytes: 0,
     };
     for (const { leg } of this.#legs.values()) {

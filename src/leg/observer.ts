@@ -29,6 +29,8 @@ export type CarriedMedia = {
   published: Record<MediaKind, number>;
   /** Tracks whose subscribers accepted them. */
   subscribed: Record<MediaKind, number>;
+  /** Tracks that came here from other workers and nodes, once for each worker. */
+  copies: number;
   /** Reliable data that waits for subscribers. */
   queuedDataBytes: number;
 };

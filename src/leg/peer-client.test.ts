@@ -116,6 +116,19 @@ describe('client of another leg node', () => {
     client.close();
   });
 
+  it('carries the first lossy packet when it was told before whom it is to send to', () => {
+    const { client, links, link } = create();
+    client.prepare();
+    client.prepare();
+    assert.equal(links.length, 1);
+    link(0).receive({ kind: 'held', dataNumber: 0 });
+    client.sendData(packet(1, false));
+    assert.deepEqual(link(0).data(), [0]);
+    client.close();
+    client.prepare();
+    assert.equal(links.length, 1);
+  });
+
   it('lets lossy data give way to what waits', () => {
     const { client, link } = create();
     client.sendData(packet(1, false));

@@ -117,6 +117,13 @@ export class PeerClient {
     this.#link?.send(message);
   }
 
+  /** Participants there are to get data: a lossy packet would not wait until there is a link. */
+  prepare(): void {
+    if (!this.#closed && this.#link === undefined && this.#reconnectTimer === undefined) {
+      this.#openForData();
+    }
+  }
+
   sendData(packet: PeerPacket): void {
     const message = this.#closed ? undefined : this.#data.add(packet);
     if (message === undefined) {

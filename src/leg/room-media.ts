@@ -90,6 +90,9 @@ export class RoomMedia implements ProducerDirectory, PeerRoom {
     this.#epoch = epoch;
     this.#nodes = others;
     const fresh = others.filter((node) => !known.has(node));
+    for (const node of fresh) {
+      this.#options.peer(node).prepare();
+    }
     if (fresh.length > 0) {
       for (const packet of this.data.recentOwn()) {
         this.#sendToNodes(fresh, packet);

@@ -328,7 +328,10 @@ export class SubscriberPeer {
         const found = this.#options.producers.producer(id);
         return found === undefined
           ? undefined
-          : { kind: found.kind, adaptable: found.kind === 'video' && isAdaptable(found.facts) };
+          : {
+              kind: found.kind,
+              adaptable: found.kind === 'video' && (transport.alwaysEstimatesBandwidth || isAdaptable(found.facts)),
+            };
       },
     });
     const missing = new Set(plan.missing);

@@ -15,6 +15,8 @@ export function mediaSettings(config: Config): MediaSettings {
     enableTcp: config.rtc.enable_tcp,
     iceConsentTimeoutSeconds: config.rtc.ice_disconnected_timeout,
     initialBitrateBps: config.rtc.initial_bitrate_bps,
+    loudestAudio: { forwarded: config.audio.loudest_forwarded, from: config.audio.loudest_from },
+    alwaysEstimatesBandwidth: config.rtc.bandwidth_estimation === 'always',
     reliableQueueBytes: config.rtc.reliable_queue_bytes,
     pipes: {
       address: config.rtc.pipe_address || (isAnyAddress(listenAddress) ? '127.0.0.1' : listenAddress),

@@ -28,6 +28,10 @@ export type MediaSettings = {
   /** Seconds without ICE consent before a transport counts as disconnected. */
   iceConsentTimeoutSeconds: number;
   initialBitrateBps: number;
+  /** How many microphones a router forwards at a time once it has `from` of them; 0 = all. */
+  loudestAudio: { forwarded: number; from: number };
+  /** Also where nothing can be adapted. */
+  alwaysEstimatesBandwidth: boolean;
   /** Bytes of reliable data that may wait for one subscriber. */
   reliableQueueBytes: number;
   /** Where pipes between routers listen: an address that the other nodes reach, a port for each end. */

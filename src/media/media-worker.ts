@@ -78,7 +78,11 @@ export class MediaWorker extends EventEmitter<MediaWorkerEvents> {
   static async start(options: MediaWorkerOptions): Promise<MediaWorker> {
     const log = options.log.child({ workerIndex: options.index });
     // Other tags write a line per bad or late packet: `sctp` one for each lossy message that expires on a slow path.
-    const worker = await createWorker({ logLevel: 'warn', logTags: ['info', 'dtls'] }).catch((error: unknown) => {
+    const worker = await createWorker({
+      logLevel: 'warn',
+      logTags: ['info', 'dtls'],
+      libwebrtcFieldTrials: fieldTrials(options.settings),
+    }).catch((error: unknown) => {
       throw workerNotStarted(workerBin, error);
     });
     try {
@@ -243,6 +247,12 @@ function leaveSignalsAlone(worker: types.Worker): void {
   const { onSignal } = worker as unknown as { onSignal: NodeJS.SignalsListener };
   process.off('SIGINT', onSignal);
   process.off('SIGTERM', onSignal);
+}
+
+/** The engine's own default, and what our patch of the worker reads. */
+function fieldTrials({ loudestAudio }: MediaSettings): string {
+  const loudest = `Plenum-LoudestAudio/${loudestAudio.forwarded}-${loudestAudio.from}/`;
+  return `WebRTC-Bwe-AlrLimitedBackoff/Enabled/${loudestAudio.forwarded > 0 ? loudest : ''}`;
 }
 
 function kill(pid: number): void {

@@ -52,6 +52,7 @@ export type PeerTransportEvents = {
 /** What a transport needs of its router; keeps the two files from importing each other. */
 export type TransportHome = {
   capabilities(bwe: boolean): RtpCapabilities;
+  readonly alwaysEstimatesBandwidth: boolean;
   canConsume(producerId: string): boolean;
   observe(producer: types.Producer): Promise<void>;
   dataBus(): Promise<DataBus>;
@@ -102,6 +103,11 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
   /** What the SDP for this transport has to say. Changes with `restartIce`. */
   get local(): LocalTransport {
     return this.#local;
+  }
+
+  /** Video is to be consumed with bandwidth estimation, whether it can be adapted or not. */
+  get alwaysEstimatesBandwidth(): boolean {
+    return this.#home.alwaysEstimatesBandwidth;
   }
 
   get state(): TransportState {

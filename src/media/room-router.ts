@@ -71,6 +71,10 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
     return bwe ? this.#withBwe : this.#withoutBwe;
   }
 
+  get alwaysEstimatesBandwidth(): boolean {
+    return this.#options.settings.alwaysEstimatesBandwidth;
+  }
+
   get closed(): boolean {
     return this.#closeReason !== undefined;
   }

@@ -40,6 +40,12 @@ export class CallGauges {
       registers,
       collect: () => setByKind(subscribed, now().carried.subscribed),
     });
+    const copies: Gauge = new Gauge({
+      name: 'plenum_track_copies',
+      help: 'Tracks that came here from other workers and nodes, once for each worker.',
+      registers,
+      collect: () => copies.set(now().carried.copies),
+    });
     const queued: Gauge = new Gauge({
       name: 'plenum_data_queue_bytes',
       help: 'Reliable data that waits for subscribers, over all of them.',

@@ -55,7 +55,12 @@ describe('Metrics', () => {
   it('counts a call under LiveKit’s names, with the node as constant labels', async () => {
     const metrics = createMetrics();
     const { rooms } = metrics;
-    const carried = { published: { audio: 2, video: 1 }, subscribed: { audio: 0, video: 4 }, queuedDataBytes: 300 };
+    const carried = {
+      published: { audio: 2, video: 1 },
+      subscribed: { audio: 0, video: 4 },
+      copies: 2,
+      queuedDataBytes: 300,
+    };
     metrics.watchCalls(() => ({ rooms: 1, participants: 3, carried }));
     rooms.participantActive(120);
     rooms.participantAborted();
@@ -76,6 +81,7 @@ describe('Metrics', () => {
     assert.equal(value('livekit_track_publish_counter', { kind: 'video' }), 1);
     assert.equal(value('livekit_track_published_total', { kind: 'audio' }), 2);
     assert.equal(value('livekit_track_subscribed_total', { kind: 'video' }), 4);
+    assert.equal(value('plenum_track_copies'), 2);
     assert.equal(value('plenum_data_queue_bytes'), 300);
   });
 
@@ -219,7 +225,7 @@ describe('metrics server', () => {
     metrics.watchCalls(() => ({
       rooms: 1,
       participants: 0,
-      carried: { published: { audio: 0, video: 0 }, subscribed: { audio: 0, video: 0 }, queuedDataBytes: 0 },
+      carried: { published: { audio: 0, video: 0 }, subscribed: { audio: 0, video: 0 }, copies: 0, queuedDataBytes: 0 },
     }));
     const log = createLog({ level: 'silent', json: true });
     const server = await startMetricsServer({ registry: metrics.registry, port: 0, bindAddress: '127.0.0.1', log });

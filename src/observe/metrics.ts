@@ -2,6 +2,7 @@
 import { Counter, Registry } from 'prom-client';
 import { CallGauges, LegMetrics, RoomMetrics, type CallsNow } from './call-metrics.ts';
 import { GatewayMetrics, TwirpMetrics, WebhookMetrics } from './edge-metrics.ts';
+import { CertificateMetrics, EdgeMetrics, TurnMetrics } from './tls-metrics.ts';
 import { NodeGauges, type DrainNow } from './node-metrics.ts';
 import { EventLoopMetrics, WorkerMetrics } from './process-metrics.ts';
 
@@ -20,6 +21,9 @@ export class Metrics {
   readonly twirp: TwirpMetrics;
   readonly webhook: WebhookMetrics;
   readonly workers: WorkerMetrics;
+  readonly edge: EdgeMetrics;
+  readonly certificates: CertificateMetrics;
+  readonly turn: TurnMetrics;
   readonly #eventLoop: EventLoopMetrics;
 
   constructor(options: MetricsOptions) {
@@ -32,6 +36,9 @@ export class Metrics {
     this.twirp = new TwirpMetrics(this.registry);
     this.webhook = new WebhookMetrics(this.registry);
     this.workers = new WorkerMetrics(this.registry);
+    this.edge = new EdgeMetrics(this.registry);
+    this.certificates = new CertificateMetrics(this.registry);
+    this.turn = new TurnMetrics(this.registry);
     this.#eventLoop = new EventLoopMetrics(this.registry);
   }
 

@@ -13,6 +13,8 @@ import {
 export type NodeLoadOptions = {
   workers: () => Promise<WorkerSample[]>;
   counts: () => { rooms: number; participants: number };
+  /** Cores that the node may count on; those of the machine when left out or 0. */
+  cores?: number;
 };
 
 const intervalMs = 1_000;
@@ -24,13 +26,16 @@ export class NodeLoadMeter {
   readonly #options: NodeLoadOptions;
   readonly #delay: ELDHistogram = monitorEventLoopDelay({ resolution: lagResolutionMs });
   readonly #lag = new LagWindow();
-  readonly #cores = availableParallelism();
+  readonly #cores: number;
   #last: LoadSample = { atMs: performance.now(), ownCpuMs: 0, workers: [] };
-  #load: MeasuredLoad = measureLoad(this.#last, this.#last, this.#cores);
+  #load: MeasuredLoad;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: NodeLoadOptions) {
     this.#options = options;
+    const { cores = 0 } = options;
+    this.#cores = cores === 0 ? availableParallelism() : cores;
+    this.#load = measureLoad(this.#last, this.#last, this.#cores);
   }
 
   /** Resolves once the workers are known. */

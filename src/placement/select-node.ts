@@ -143,7 +143,15 @@ export function selectLegHome(request: LegRequest): LegSelection {
   return { kind: 'selected', home: { nodeId: best.nodeId, workerIndex: best.workerIndex }, rejections };
 }
 
-type Candidate = { nodeId: NodeId; region: string; zone: string; load: NodeLoad; share: number };
+type Candidate = {
+  nodeId: NodeId;
+  region: string;
+  zone: string;
+  load: NodeLoad;
+  share: number;
+  /** `share`, and what people who are about to come to rooms placed lately will add. It ranks; it refuses nobody. */
+  expectedShare: number;
+};
 
 type WorkerCandidate = {
   nodeId: NodeId;
@@ -155,6 +163,9 @@ type WorkerCandidate = {
   isInZone: boolean;
   weight: number;
 };
+
+/** A room that was placed begins on its host's node with about so many. */
+const legsOfSmallRoom = 3;
 
 /** Up to this share of a limit a worker that the room uses is better than an idle one. */
 const spillShare = 0.75;
@@ -170,7 +181,10 @@ function admitted(request: Hard, work: WorkEstimate, rejections: Rejection[]): C
     const rejection = hardRejection(node, load, request, work);
     if (rejection === undefined) {
       const { nodeId, region, zone } = node;
-      candidates.push({ nodeId, region, zone, load, share: loadShare(load, request.limits) });
+      const share = loadShare(load, request.limits);
+      const roomsToCome = Math.max(0, load.rooms - node.load.rooms);
+      const expectedCpu = (roomsToCome * legsOfSmallRoom * legEstimate.cpuOfCore) / Math.max(load.cores, 1);
+      candidates.push({ nodeId, region, zone, load, share, expectedShare: share + expectedCpu });
     } else {
       rejections.push(rejection);
     }
@@ -248,7 +262,7 @@ function leastLoaded(candidates: Candidate[], request: HostRequest, rejections: 
     .map((candidate) => ({ candidate, weight: hashOf(`${request.key}\n${candidate.nodeId}`) }))
     .sort(
       (left, right) =>
-        shareStep(left.candidate.share) - shareStep(right.candidate.share) ||
+        shareStep(left.candidate.expectedShare) - shareStep(right.candidate.expectedShare) ||
         left.candidate.load.rooms - right.candidate.load.rooms ||
         right.weight - left.weight,
     );

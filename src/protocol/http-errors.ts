@@ -58,4 +58,5 @@ export const httpRefusal = {
   methodNotAllowed: { status: 405, body: 'method not allowed' },
   badUrl: { status: 400, body: 'malformed URL' },
   bodyTooLarge: { status: 413, body: 'request body too large' },
+  tooManyRequests: { status: 429, body: 'too many requests' },
 } as const;

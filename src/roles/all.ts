@@ -5,6 +5,7 @@ import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink, type MemoryLinkOptions } from '../cluster/memory-link.ts';
 import type { Config } from '../config/options.ts';
 import { AloneNode, type AloneNodeOptions } from '../drain/alone-node.ts';
+import type { TurnBackend } from '../edge/turn-splice.ts';
 import type { Health } from '../gateway/http-route.ts';
 import type { GatewayLoad } from '../gateway/gateway.ts';
 import type { RoomHostStats } from '../host/contracts.ts';
@@ -23,7 +24,6 @@ import type { RoomSnapshot } from '../room/room.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
 import {
   observeWorkers,
-  programVersion,
   randomSuffix,
   serveMetrics,
   signRefresh,
@@ -31,7 +31,10 @@ import {
   webhookDrainMs,
   type RunningRole,
 } from './node-parts.ts';
-import { createPublicFace } from './public-face.ts';
+import { startCertificates } from './certificate-parts.ts';
+import { programVersion } from './program-version.ts';
+import { PublicFace } from './public-face.ts';
+import { startTurn, type Turn } from './turn-parts.ts';
 
 export type StartOptions = {
   config: Config;
@@ -69,9 +72,13 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   const link: MemoryLinkOptions = options.transfer === undefined ? {} : { transfer: options.transfer };
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'SERVER' }), (value) => value.close());
 
-  const pool = stack.adopt(await WorkerPool.start({ settings: mediaSettings(config), log }), (value) => value.close());
+  const media = mediaSettings(config);
+  const pool = stack.adopt(await WorkerPool.start({ settings: media, log }), (value) => value.close());
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
+
+  const certificates = await startCertificates({ config, log, nodeId, metrics, stack, manages: true });
+  const turn = await startTurn({ config, log, metrics, stack, media, certificates, mediaAddresses: () => [] });
 
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
@@ -81,14 +88,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     value.close(),
   );
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
-  const host = new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now }),
-    registrar: directory,
-    webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
-    signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
-    random: randomSuffix,
-    log,
-  });
+  const host = createHost({ config, log, nodeId, directory, metrics, webhooks, turn });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
     participants: host.stats().participants,
@@ -107,7 +107,10 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     () => [alone.state],
     () => [],
   );
-  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: alone });
+  const face = new PublicFace({
+    ...{ config, log, directory, client, metrics, health, certificates, nodes: alone },
+    turnBackends: ownTurn(config, turn),
+  });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
   // Last in, first out: before anything is taken apart, no new room is placed and clients are told to go.
@@ -129,6 +132,32 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
     workerPids: () => pool.workers.map((worker) => worker.pid),
   };
   return { port: gateway.port, debug, finished: alone.drained, ...alone.drainOption(config.drain) };
+}
+
+type HostParts = Pick<StartOptions, 'config' | 'log'> & {
+  nodeId: NodeId;
+  directory: MemoryDirectory;
+  metrics: Metrics;
+  webhooks: WebhookSender;
+  turn: Turn | undefined;
+};
+
+function createHost({ config, log, nodeId, directory, metrics, webhooks, turn }: HostParts): RoomHostNode {
+  return new RoomHostNode({
+    settings: toRoomSettings({ config, nodeId, now: Date.now, turn: turn?.access }),
+    registrar: directory,
+    webhooks: new RoomEvents({ log, metrics: metrics.rooms, webhooks, now: Date.now }),
+    signRefreshToken: (token) => Promise.resolve(signRefresh(config, token)),
+    random: randomSuffix,
+    log,
+  });
+}
+
+/** The TLS port leads to the TURN server of this node, unless a load balancer does. */
+function ownTurn(config: Config, turn: Turn | undefined): (() => TurnBackend[]) | undefined {
+  return turn === undefined || config.turn.external_tls
+    ? undefined
+    : () => [turn.backend()].filter((one) => one !== undefined);
 }
 
 type AloneParts = Pick<StartOptions, 'config' | 'log'> & {

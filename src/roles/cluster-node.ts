@@ -1,6 +1,7 @@
 /** What every node of a cluster has, whatever its role: the store, the relay, the list of nodes, its own heartbeat. */
 import { hostname } from 'node:os';
 import { ClusterNodes } from '../cluster/cluster-nodes.ts';
+import { suspectEndedNodes } from '../cluster/node-notices.ts';
 import { redisOptions } from '../cluster/redis-config.ts';
 import { RedisStore } from '../cluster/redis-store.ts';
 import { relayOptions } from '../cluster/relay-config.ts';
@@ -17,7 +18,8 @@ import type { Logger } from '../observe/log.ts';
 import type { NodeLimits, NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { isWildcard, machineAddresses } from './addresses.ts';
-import { programVersion, randomSuffix } from './node-parts.ts';
+import { randomSuffix } from './node-parts.ts';
+import { programVersion } from './program-version.ts';
 
 export type ClusterRole = 'master' | 'media';
 
@@ -50,6 +52,7 @@ export async function joinCluster({ config, log, role, stack }: ClusterNodeOptio
   const { nodes: registry, nodeStates: states, health, timings } = store;
   const nodes = stack.adopt(new ClusterNodes({ registry, states, health, timings, log }), (value) => value.close());
   await nodes.start();
+  stack.defer(await suspectEndedNodes(store.bus, nodes));
   return { nodeId, store, relay, nodes };
 }
 
@@ -63,15 +66,18 @@ export type HeartbeatOptions = {
   publicAddress: string;
   /** Of a node with a lifecycle. */
   own?: OwnLifecycle;
+  /** Where masters lead clients of TURN over TLS to; undefined while they cannot be served. */
+  turn?: () => { host: string; port: number } | undefined;
 };
 
 /** States the node from now on. */
 export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
-  const { config, log, role, node, load, publicAddress, own } = options;
+  const { config, log, role, node, load, publicAddress, own, turn } = options;
   const { nodeId, store, relay } = node;
   const record = (): NodeRecord => ({
+    ...turnPart(turn?.()),
     nodeId,
-    machineId: hostname(),
+    machineId: config.cluster.machine_id === '' ? hostname() : config.cluster.machine_id,
     roles: [role],
     version: programVersion(),
     protocol: { ...protocolRange },
@@ -92,6 +98,10 @@ export function createHeartbeat(options: HeartbeatOptions): NodeHeartbeat {
     onUnfenced: () => log.info({ nodeId }, 'this node takes work'),
     log,
   });
+}
+
+function turnPart(turn: NodeRecord['turn']): Pick<NodeRecord, 'turn'> {
+  return turn === undefined ? {} : { turn };
 }
 
 export function createOwnLifecycle({

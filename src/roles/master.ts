@@ -4,14 +4,18 @@ import { RoomClient } from '../api/room-client.ts';
 import { ClusterDirectory } from '../cluster/cluster-directory.ts';
 import { RoomRecovery } from '../cluster/room-recovery.ts';
 import { ClusterDrains } from '../drain/cluster-drains.ts';
-import type { Health } from '../gateway/http-route.ts';
+import type { StoreHealth } from '../cluster/store.ts';
+import type { HealthCheck } from '../gateway/http-route.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RoomCommand } from '../protocol/session-messages.ts';
+import { startCapacity } from './capacity-parts.ts';
 import { createHeartbeat, joinCluster, nodeLimits } from './cluster-node.ts';
 import { serveMetrics, startOnStack, type RoleOptions, type RunningRole } from './node-parts.ts';
-import { createPublicFace } from './public-face.ts';
+import { startCertificates } from './certificate-parts.ts';
+import { PublicFace } from './public-face.ts';
+import { turnBackends } from './turn-backends.ts';
 
 /** Resolves when clients may come. Rejects, with everything it started closed again, when it cannot work. */
 export async function startMaster(options: RoleOptions): Promise<RunningRole> {
@@ -25,6 +29,8 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   const { nodeId, store, nodes, relay } = node;
   const metrics = stack.adopt(new Metrics({ nodeId, nodeType: 'MASTER' }), (value) => value.close());
   await serveMetrics({ config, log, metrics, stack });
+
+  const certificates = await startCertificates({ config, log, nodeId, metrics, stack, cluster: store, manages: true });
 
   const limits = nodeLimits(config);
   const directory = stack.adopt(
@@ -50,12 +56,6 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     log,
   });
   stack.adopt(recovery, (value) => value.close()).start();
-  let hasAnswered = false;
-  const health = (): Health => {
-    // Once the store has answered, its absence is no reason to send clients elsewhere.
-    hasAnswered ||= store.health.answeringSince() !== undefined;
-    return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
-  };
   const drains = stack.adopt(
     new ClusterDrains({
       ...node,
@@ -73,7 +73,11 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     () => nodes.mediaNodes().map(({ state }) => state),
     () => drains.progress(),
   );
-  const face = createPublicFace({ config, log, directory, client, metrics, health, nodes: drains.admin });
+  const face = new PublicFace({
+    ...{ config, log, directory, client, metrics, certificates, nodes: drains.admin },
+    health: healthOf(store.health),
+    turnBackends: config.turn.enabled && !config.turn.external_tls ? () => turnBackends(nodes) : undefined,
+  });
   const gateway = stack.adopt(face, (value) => value.close());
   await gateway.start();
 
@@ -84,8 +88,18 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   await stack.adopt(meter, (value) => value.close()).start();
   const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress: '' });
   stack.adopt(heartbeat, (value) => value.close(nodeId)).start();
+  await startCapacity({ config, log, node, stack });
   log.info({ port: gateway.port, relayPort: relay.port, nodeId, role }, 'node is ready');
   return gateway.port;
+}
+
+/** Once the store has answered, its absence is no reason to send clients elsewhere. */
+function healthOf(store: StoreHealth): HealthCheck {
+  let hasAnswered = false;
+  return () => {
+    hasAnswered ||= store.answeringSince() !== undefined;
+    return hasAnswered ? { ready: true } : { ready: false, body: 'Not Ready\nthe cluster store does not answer' };
+  };
 }
 
 /** Any question makes the new host open the room; when it does not get there, the first client does the same. */

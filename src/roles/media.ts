@@ -4,6 +4,7 @@ import { GuardedLegs } from '../cluster/guarded-legs.ts';
 import { HostAffirmation } from '../cluster/host-affirmation.ts';
 import { HostSeeker, seekChannel } from '../cluster/host-seeker.ts';
 import { legPeerChannel } from '../cluster/leg-peer-channel.ts';
+import { serveHostSearch } from '../cluster/host-search.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import { protocolRange } from '../cluster/relay-hello.ts';
 import { RoomLeases } from '../cluster/room-leases.ts';
@@ -20,11 +21,14 @@ import { startHealthServer } from '../observe/health-server.ts';
 import type { Logger } from '../observe/log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
+import type { WorkerSample } from '../placement/measure-load.ts';
 import { RoomEvents } from '../observe/room-events.ts';
 import { selectHostNode } from '../placement/select-node.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
+import type { TurnAccess } from '../turn/turn-access.ts';
 import { WebhookSender } from '../webhook/webhook-sender.ts';
+import { watchPlatform } from './capacity-parts.ts';
 import type { OwnLifecycle } from '../drain/own-lifecycle.ts';
 import { createHeartbeat, createOwnLifecycle, joinCluster, nodeLimits, type ClusterNode } from './cluster-node.ts';
 import { drainOption, enterService } from './media-service.ts';
@@ -39,6 +43,8 @@ import {
   type RunningRole,
 } from './node-parts.ts';
 
+import { startNodeTurn } from './turn-parts.ts';
+
 /** @property moves the room hosts of this node on their way to others */
 export type RunningMedia = RunningRole & { nodeId: NodeId; moves: RoomMoves };
 
@@ -48,10 +54,11 @@ export async function startMedia(options: RoleOptions): Promise<RunningMedia> {
   return { ...running, close };
 }
 
+const role = 'media';
+
 type Started = Omit<RunningMedia, 'close'>;
 
 async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableStack): Promise<Started> {
-  const role = 'media';
   const settings = mediaSettings(config);
   const pool = stack.adopt(await WorkerPool.start({ settings, log }), (value) => value.close());
   const node = await joinCluster({ config, log, role, stack });
@@ -60,19 +67,14 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   observeWorkers(pool, metrics);
   await serveMetrics({ config, log, metrics, stack });
 
+  const turn = await startNodeTurn({ config, log, node, metrics, stack, media: settings });
   const own = createOwnLifecycle({ config, log, node });
   const leases = createLeases({ config, log, node, own, stack });
-  const meter = new NodeLoadMeter({
-    workers: async () =>
-      (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
-        index,
-        cpuMs,
-        bytes,
-        packets,
-        tracks: producers + consumers + pipeStreams,
-      })),
-    counts: () => ({ rooms: host.stats().rooms, participants: legs.counts.legs }),
+  const counts = (): { rooms: number; participants: number } => ({
+    rooms: host.stats().rooms,
+    participants: legs.counts.legs,
   });
+  const meter = createMeter(config, pool, counts);
   const guarded = new GuardedLegs();
   const seeker = createSeeker(node, log, (roomName) => host.legsHere(nodeId, roomName));
   stack.adopt(seeker, (value) => value.close());
@@ -90,12 +92,13 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     }),
     (value) => value.close(),
   );
-  const host = createHost({ config, log, node, metrics, stack, leases });
+  const host = createHost({ config, log, node, metrics, stack, leases, turn: turn?.access });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,
     participants: host.stats().participants,
     carried: legs.carried(),
   }));
+  serveHostSearch(relay, (roomName) => leases.epochOf(roomName));
   joinParts({ nodeId, relay, host, legs, guarded, log });
   await stack.adopt(meter, (value) => value.close()).start();
   leases.start();
@@ -107,8 +110,10 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   });
   stack.defer(() => health.close());
   const publicAddress = settings.announcedAddresses[0] ?? '';
-  const heartbeat = createHeartbeat({ config, log, role, node, load: () => meter.load, publicAddress, own });
+  const states = { load: () => meter.load, turn: () => turn?.backend(), publicAddress };
+  const heartbeat = createHeartbeat({ config, log, role, node, own, ...states });
   await enterService({ own, heartbeat, node, pool, log, stack });
+  await watchPlatform({ config, log, node, stack, load: () => meter.load });
   // Last in, first out: off the list first, so that the clients that are told to go land elsewhere.
   stack.defer(async () => {
     await heartbeat.close(nodeId);
@@ -120,6 +125,22 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   return { port: health.port, nodeId, moves: host.moves, ...drainOption({ config, log, own, node, host, legs }) };
 }
 
+function createMeter(
+  config: Config,
+  pool: WorkerPool,
+  counts: () => { rooms: number; participants: number },
+): NodeLoadMeter {
+  const workers = async (): Promise<WorkerSample[]> =>
+    (await pool.usage()).map(({ index, cpuMs, bytes, packets, producers, consumers, pipeStreams }) => ({
+      index,
+      cpuMs,
+      bytes,
+      packets,
+      tracks: producers + consumers + pipeStreams,
+    }));
+  return new NodeLoadMeter({ workers, counts, cores: config.node_limit.cores });
+}
+
 function createSeeker(
   { nodeId, nodes, relay, store }: ClusterNode,
   log: Logger,
@@ -129,7 +150,7 @@ function createSeeker(
   return new HostSeeker({ nodeId, nodes, rooms, relay, intervalMs: timings.heartbeatMs, ownRoom, log });
 }
 
-type LeaseParts = Omit<HostParts, 'metrics' | 'leases'> & { own: OwnLifecycle };
+type LeaseParts = Omit<HostParts, 'metrics' | 'leases' | 'turn'> & { own: OwnLifecycle };
 
 function createLeases({ config, log, node, own, stack }: LeaseParts): RoomLeases {
   const { nodeId, store, relay, nodes } = node;
@@ -161,16 +182,17 @@ type HostParts = {
   metrics: Metrics;
   stack: AsyncDisposableStack;
   leases: RoomLeases;
+  turn: TurnAccess | undefined;
 };
 
-function createHost({ config, log, node, metrics, stack, leases }: HostParts): RoomHostNode {
+function createHost({ config, log, node, metrics, stack, leases, turn }: HostParts): RoomHostNode {
   const { nodeId, nodes, relay } = node;
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),
     (value) => value.close(AbortSignal.timeout(webhookDrainMs)),
   );
   return new RoomHostNode({
-    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true }),
+    settings: toRoomSettings({ config, nodeId, now: Date.now, givesKeepsakes: true, turn }),
     registrar: leases,
     ownership: leases,
     legPlacer: new ClusterLegs({

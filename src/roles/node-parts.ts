@@ -1,6 +1,5 @@
 /** Pieces that several roles are made of. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
@@ -85,9 +84,4 @@ export function signRefresh(config: Config, token: RefreshToken): string {
 
 export function randomSuffix(): string {
   return toSuffix(randomBytes(12));
-}
-
-export function programVersion(): string {
-  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(file) as { version: string }).version;
 }

@@ -1,15 +1,16 @@
 /** What is known to go wrong in certain clients, told to them in the join answer. */
-import { ClientConfiguration, Codec, DisabledCodecs } from '@livekit/protocol';
+import { ClientConfigSetting, ClientConfiguration, Codec, DisabledCodecs } from '@livekit/protocol';
 import type { ClientFacts } from '../protocol/session-messages.ts';
 
-/** Undefined when nothing has to be said. */
-export function clientConfiguration(client: ClientFacts): ClientConfiguration | undefined {
+/** Undefined when nothing has to be said. @param forceRelay media goes through TURN alone */
+export function clientConfiguration(client: ClientFacts, forceRelay: boolean): ClientConfiguration | undefined {
   const codecs = disabledForBoth(client);
   const publish = disabledForPublishing(client);
-  if (codecs.length === 0 && publish.length === 0) {
+  if (codecs.length === 0 && publish.length === 0 && !forceRelay) {
     return undefined;
   }
   return new ClientConfiguration({
+    ...(forceRelay ? { forceRelay: ClientConfigSetting.ENABLED } : {}),
     disabledCodecs: new DisabledCodecs({
       codecs: codecs.map((mime) => new Codec({ mime })),
       publish: publish.map((mime) => new Codec({ mime })),

@@ -118,7 +118,7 @@ export function openedLeg(
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {
-  const configuration = clientConfiguration(participant.client);
+  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
   const unpublishable = unpublishableCodecs(participant.client);
   return new JoinResponse({
     room: room.toVersionedMessage(),
@@ -178,7 +178,7 @@ export function refreshToken(room: RoomState, participant: Participant): void {
 export function activate(room: RoomState, participant: Participant): void {
   participant.state = ParticipantInfo_State.ACTIVE;
   room.timers.clear(`join:${participant.sid}`);
-  participantChanged(room, participant, true);
+  participantChanged(room, participant, 'coming');
   room.dirtyLegs.add(participant);
   if (!room.timers.has('quality')) {
     room.timers.set('quality', room.nowMs + timing.connectionQualityMs);

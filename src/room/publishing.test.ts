@@ -260,6 +260,32 @@ describe('muting', () => {
     assert.equal(room.wantedOf(bob)?.subscriptions[0]?.paused, false);
   });
 
+  it('in a large room is told at once when nothing was told lately, and else together with what came since', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const bob = room.enter('bob');
+    const first = room.publish(alice, { cid: 'mic' });
+    const second = room.publish(bob, { cid: 'mic' });
+    for (let index = 0; index < 30; index += 1) {
+      room.enter(`listener ${index}`);
+    }
+    room.pass(1000);
+    room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid: first, muted: true }) });
+    assert.deepEqual(room.updates(bob), ['alice:ACTIVE']);
+    room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid: first, muted: false }) });
+    assert.deepEqual(room.updates(bob), []);
+    assert.deepEqual(room.updates(alice), ['alice:ACTIVE']);
+    room.signal(bob, { case: 'mute', value: new MuteTrackRequest({ sid: second, muted: true }) });
+    room.pass(80);
+    assert.deepEqual(room.updates(bob), ['alice:ACTIVE', 'bob:ACTIVE']);
+    const told = room.receivedOf(bob, 'update')[0]?.participants.map(({ tracks }) => tracks[0]?.muted);
+    assert.deepEqual(told, [false, true]);
+    // A new track does not wait, and takes along what does.
+    room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid: first, muted: true }) });
+    room.publish(bob, { cid: 'second mic' });
+    assert.deepEqual(room.updates(alice), ['alice:ACTIVE', 'bob:ACTIVE']);
+  });
+
   it('of an unknown track is answered', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');

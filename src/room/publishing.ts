@@ -216,8 +216,8 @@ export function setMuted(room: RoomState, track: Track, muted: boolean): boolean
   track.touch(room.nowMs);
   room.markChanged(track.publisher);
   if (track.isPublic) {
-    participantChanged(room, track.publisher);
-    room.markAllLegsDirty();
+    participantChanged(room, track.publisher, 'detail');
+    room.markSubscribedLegsDirty(track);
     if (muted && track.kind === 'audio') {
       speakerSilenced(room, track.publisher.sid);
     }
@@ -263,7 +263,7 @@ export function updateTrackDetails(
   }
   track.touch(room.nowMs);
   if (track.isPublic) {
-    participantChanged(room, publisher);
+    participantChanged(room, publisher, 'detail');
   }
 }
 

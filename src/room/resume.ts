@@ -106,7 +106,7 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
 }
 
 function encodeReconnect(room: RoomState, participant: Participant, lastMessageSeq: number): Uint8Array {
-  const configuration = clientConfiguration(participant.client);
+  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
   const reconnect = new ReconnectResponse({
     iceServers: iceServers(room, participant),
     serverInfo: serverInfo(room),

@@ -56,6 +56,8 @@ export class RoomState {
   readonly timers = new Timers();
   readonly outbox = new Outbox();
   readonly updates = new UpdateQueue();
+  /** When participants were last told of changes. */
+  updatesToldAtMs = 0;
   /** Legs whose wanted state may have changed in this step. */
   readonly dirtyLegs = new Set<Participant>();
   /** Tracks whose wanted layers may have changed in this step. */
@@ -145,6 +147,15 @@ export class RoomState {
     const message = this.toMessage();
     message.version = new TimedVersion({ unixMicro: BigInt(Math.trunc(this.nowMs)) * 1000n, ticks: this.#ticks });
     return message;
+  }
+
+  /** Of those that were told to deliver the track. */
+  markSubscribedLegsDirty(track: Track): void {
+    for (const participant of this.participants.values()) {
+      if (participant.subscriptions.get(track.sid)?.wanted !== undefined) {
+        this.dirtyLegs.add(participant);
+      }
+    }
   }
 
   /** What the participant publishes, or may do, changed. */

@@ -45,6 +45,7 @@ export const testSettings: RoomSettings = {
   maxParticipants: 0,
   enableRemoteUnmute: false,
   fullRoomInWebhooks: false,
+  forceRelay: false,
   resumeTimeoutMs: 5_000,
   maxMetadataBytes: 100,
   maxAttributesBytes: 50,

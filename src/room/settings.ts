@@ -25,6 +25,8 @@ export type RoomSettings = {
   speakerIntervalMs: number;
   smoothIntervals: number;
   dynacastPauseDelayMs: number;
+  /** Clients are told to send media through TURN alone. */
+  forceRelay: boolean;
   /** Legs outlive this host, so each is given what the next one has to know. */
   givesKeepsakes: boolean;
   /** STUN and TURN servers of one participant, with its credentials; computed outside because they hold a secret and a time. */
@@ -56,6 +58,8 @@ export const timing = {
   refreshTokenIntervalMs: 5 * 60_000,
   unknownTrackTimeoutMs: 60_000,
   updateBatchMs: 500,
+  /** In a large room details follow each other no faster: each is as many messages as there are people. */
+  detailSpacingMs: 80,
   roomUpdateMs: 5_000,
   connectionQualityMs: 5_000,
   /** How long before a loss was noticed a client may have missed messages: two ping timeouts. */
@@ -76,6 +80,6 @@ export const bound = {
   /** A participant that is described by more than this joins anew when the room's host is lost. */
   keepsakeBytes: 512 * 1024,
   departures: 5_000,
-  /** From this many participants on, comings and goings of those who publish nothing are told in batches. */
+  /** From this many participants on, comings and goings of those who publish nothing, and details, are told in batches. */
   largeRoom: 30,
 } as const;

@@ -170,7 +170,7 @@ export function describeParticipant(
   participant.name = described.name || participant.name;
   participant.metadata = described.metadata || participant.metadata;
   participant.attributes = described.attributes;
-  participantChanged(room, participant);
+  participantChanged(room, participant, 'detail');
   refreshToken(room, participant);
 }
 

@@ -15,6 +15,11 @@ export class Timers {
     return this.#at.has(key);
   }
 
+  /** The deadline of this name, if there is one. */
+  at(key: string): number | undefined {
+    return this.#at.get(key);
+  }
+
   /** Replaces a deadline of the same name. */
   set(key: string, atMs: number): void {
     if (this.#at.get(key) === atMs) {

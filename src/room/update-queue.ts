@@ -11,6 +11,10 @@ export class UpdateQueue {
   readonly #urgent = new Map<ParticipantSid, Change>();
   readonly #batched = new Map<ParticipantSid, Change>();
 
+  get hasUrgent(): boolean {
+    return this.#urgent.size > 0;
+  }
+
   get hasBatched(): boolean {
     return this.#batched.size > 0;
   }

@@ -9,13 +9,29 @@ import { encodeUpdate } from './wire.ts';
 /** livekit clients read messages of any size; smaller ones let a slow socket breathe between them. */
 const maxUpdateBytes = 128 * 1024;
 
-/** Something about a participant changed that others can see. Comings of non-publishers may wait a moment in large rooms. */
-export function participantChanged(room: RoomState, participant: Participant, isComing = false): void {
+/**
+ * Something about a participant changed that others can see. In large rooms comings of non-publishers wait half a second,
+ * and details (a mute, a name) until the last message is some time ago; whom a detail is about hears of it at once. Tracks
+ * never wait: clients must know them before their media comes.
+ */
+export function participantChanged(
+  room: RoomState,
+  participant: Participant,
+  what: 'tracks' | 'detail' | 'coming' = 'tracks',
+): void {
   participant.touch();
   room.dirtySaves.add(participant);
   room.dueKeepsakes.add(participant);
-  const urgent = !isComing || participant.isPublisher || room.participants.size < bound.largeRoom;
-  queue(room, { kind: 'changed', participant }, urgent);
+  const change: Change = { kind: 'changed', participant };
+  if (room.participants.size < bound.largeRoom || what === 'tracks' || (what === 'coming' && participant.isPublisher)) {
+    queue(room, change, 'now');
+    return;
+  }
+  const spacedMs = what === 'detail' ? room.updatesToldAtMs + timing.detailSpacingMs : Number.POSITIVE_INFINITY;
+  if (what === 'detail' && spacedMs > room.nowMs) {
+    sendInfos(room, [participant], [change]);
+  }
+  queue(room, change, spacedMs <= room.nowMs ? 'now' : Math.min(spacedMs, room.nowMs + timing.updateBatchMs));
 }
 
 /** @param replaced the same identity is joining again */
@@ -32,18 +48,23 @@ export function participantLeft(room: RoomState, participant: Participant, repla
     room.timers.set('departures', room.nowMs + timing.missedSignalMs);
   }
   const urgent = replaced || room.participants.size < bound.largeRoom;
-  queue(room, { kind: 'left', participant, info, replaced }, urgent);
+  queue(room, { kind: 'left', participant, info, replaced }, urgent ? 'now' : room.nowMs + timing.updateBatchMs);
 }
 
-function queue(room: RoomState, change: Change, urgent: boolean): void {
-  room.updates.add(change, urgent);
-  if (room.updates.hasBatched && !room.timers.has('batch')) {
-    room.timers.set('batch', room.nowMs + timing.updateBatchMs);
+/** @param due when it has to be told at the latest */
+function queue(room: RoomState, change: Change, due: 'now' | number): void {
+  room.updates.add(change, due === 'now');
+  if (due !== 'now' && room.updates.hasBatched && due < (room.timers.at('batch') ?? Number.POSITIVE_INFINITY)) {
+    room.timers.set('batch', due);
   }
 }
 
+/** What waits goes along: one message costs a receiver less than two. */
 export function flushUrgentUpdates(room: RoomState): void {
-  tell(room, room.updates.takeUrgent());
+  if (room.updates.hasUrgent) {
+    room.timers.clear('batch');
+    tell(room, [...room.updates.takeBatched(), ...room.updates.takeUrgent()]);
+  }
 }
 
 export function flushBatchedUpdates(room: RoomState): void {
@@ -54,6 +75,7 @@ function tell(room: RoomState, changes: Change[]): void {
   if (changes.length === 0) {
     return;
   }
+  room.updatesToldAtMs = room.nowMs;
   const visible = changes.filter((change) => !change.participant.hidden);
   const modern = visible.filter((change) => change.kind === 'changed' || !change.replaced);
   const receivers = [...room.participants.values()].filter((participant) => participant.connectionId !== undefined);

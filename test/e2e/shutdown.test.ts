@@ -52,14 +52,13 @@ describe('a server that is stopped', () => {
     const node = await startNodeProcess({ ownGroup: true, config: { drain: { alone: true, deadline: 60 } } });
     const clients = await startCall(node);
     const code = node.endGroup('SIGTERM');
-    await until(async () => {
-      const refused = await LightClient.join({
-        url: node.url,
-        token: await joinToken({ room: 'another', identity: 'late' }),
-        endpoint,
-      }).catch((error: unknown) => error);
-      return refused instanceof JoinRefused && refused.status === 503 ? '' : 'it takes a new room';
+    await until(() => (node.log.lines.some((line) => line['state'] === 'DRAINING') ? '' : 'it does not drain yet'));
+    const late = LightClient.join({
+      url: node.url,
+      token: await joinToken({ room: 'another', identity: 'late' }),
+      endpoint,
     });
+    await assert.rejects(late, (error) => error instanceof JoinRefused && error.status === 503);
     const [publisher, subscriber] = clients;
     await subscriber?.waitForTrack(publisher?.publishedTrackSids[0] ?? '', { contiguousMs: 300 });
     for (const client of clients) {

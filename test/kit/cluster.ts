@@ -7,9 +7,11 @@ import path from 'node:path';
 import { freePort, freePortRange } from './free-ports.ts';
 import { findWorker } from './light/build.ts';
 import { LogRecord } from './log-record.ts';
+import { Scrape } from './metrics.ts';
 import { mergeConfig, type RawConfig } from './node.ts';
 import { startRedis, type RedisProcess, type SentinelSetup } from './redis.ts';
 import { TcpProxy } from './tcp-proxy.ts';
+import type { NetworkHost, ClusterNetwork } from './cluster-network.ts';
 import { devKey } from './tokens.ts';
 import { until, withDeadline } from './until.ts';
 
@@ -20,19 +22,37 @@ export type ClusterOptions = {
   config?: RawConfig;
   /** In place of a Redis of its own; the caller closes it. */
   sentinel?: SentinelSetup;
+  /** Each node on a host of its own; the caller closes it after the cluster. */
+  network?: ClusterNetwork;
+  /** Called with the port of each node's relay before the node starts. */
+  beforeStart?: (relayPort: number) => Promise<void>;
 };
 
 type Role = 'master' | 'media';
 
-const clusterSecret = 'the secret of a cluster under test';
+export const clusterName = 'test';
+export const clusterSecret = 'the secret of a cluster under test';
 const mediaPorts = 2;
 const pipePorts = 40;
+
+type ProcessParts = {
+  role: Role;
+  name: string;
+  host: NetworkHost | undefined;
+  config: RawConfig;
+  child: ChildProcess;
+  folder: string;
+};
 
 /** One node of the cluster. */
 export class ClusterProcess {
   readonly role: Role;
   readonly name: string;
+  /** Undefined: on loopback, as all others. */
+  readonly host: NetworkHost | undefined;
   readonly port: number;
+  readonly relayPort: number;
+  readonly metricsPort: number;
   /** The only media port of a media node: it runs one worker. */
   readonly mediaPortStart: number;
   readonly log = new LogRecord();
@@ -41,21 +61,24 @@ export class ClusterProcess {
   /** Whatever ends it without having been told to is a failure. */
   #isEnding = false;
 
-  static async start(role: Role, name: string, config: RawConfig): Promise<ClusterProcess> {
+  static async start(role: Role, name: string, config: RawConfig, host?: NetworkHost): Promise<ClusterProcess> {
     const folder = await mkdtemp(path.join(tmpdir(), `plenum-${name}-`));
     const file = path.join(folder, 'config.yaml');
     await writeFile(file, JSON.stringify(config));
     const main = path.join(import.meta.dirname, '../../src/main.ts');
-    const child = spawn(process.execPath, [main, 'start', '--role', role, '--config', file], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    return new ClusterProcess({ role, name, config, child, folder });
+    const args = [main, 'start', '--role', role, '--config', file];
+    const command = host?.command(process.execPath, args) ?? ([process.execPath, args] as const);
+    const child = spawn(...command, { stdio: ['ignore', 'pipe', 'pipe'] });
+    return new ClusterProcess({ role, name, host, config, child, folder });
   }
 
-  private constructor(parts: { role: Role; name: string; config: RawConfig; child: ChildProcess; folder: string }) {
+  private constructor(parts: ProcessParts) {
     this.role = parts.role;
     this.name = parts.name;
+    this.host = parts.host;
     this.port = Number(parts.config['port']);
+    this.metricsPort = Number(parts.config['prometheus_port']);
+    this.relayPort = Number((parts.config['cluster'] as RawConfig)['relay_port']);
     const { rtc } = parts.config as { rtc?: { port_range_start?: number } };
     this.mediaPortStart = rtc?.port_range_start ?? 0;
     this.#child = parts.child;
@@ -65,7 +88,7 @@ export class ClusterProcess {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.host?.address ?? '127.0.0.1'}:${this.port}`;
   }
 
   get pid(): number {
@@ -131,6 +154,14 @@ export class ClusterProcess {
   }
 }
 
+type ClusterParts = {
+  redis: RedisProcess;
+  config: RawConfig;
+  isRedisShared: boolean;
+  network: ClusterNetwork | undefined;
+  beforeStart: ClusterOptions['beforeStart'];
+};
+
 export class TestCluster {
   /** The one that is the master when the cluster starts. */
   readonly redis: RedisProcess;
@@ -138,6 +169,8 @@ export class TestCluster {
   readonly media: ClusterProcess[] = [];
   readonly #config: RawConfig;
   readonly #isRedisShared: boolean;
+  readonly #network: ClusterNetwork | undefined;
+  readonly #beforeStart: ClusterOptions['beforeStart'];
   readonly #started = { master: 0, media: 0 };
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
@@ -152,8 +185,14 @@ export class TestCluster {
       },
     };
     const config = sentinel === undefined ? (options.config ?? {}) : mergeConfig(behindSentinel, options.config ?? {});
-    const redis = (await sentinel?.master()) ?? (await startRedis());
-    const cluster = new TestCluster(redis, config, sentinel !== undefined);
+    const redis = (await sentinel?.master()) ?? (await startRedis(options.network?.address));
+    const cluster = new TestCluster({
+      redis,
+      config,
+      isRedisShared: sentinel !== undefined,
+      network: options.network,
+      beforeStart: options.beforeStart,
+    });
     try {
       const count = { master: options.masters ?? 2, media: options.media ?? 3 };
       const starting: Promise<unknown>[] = [];
@@ -168,10 +207,12 @@ export class TestCluster {
     return cluster;
   }
 
-  private constructor(redis: RedisProcess, config: RawConfig, isRedisShared: boolean) {
-    this.redis = redis;
-    this.#config = config;
-    this.#isRedisShared = isRedisShared;
+  private constructor(parts: ClusterParts) {
+    this.redis = parts.redis;
+    this.#config = parts.config;
+    this.#isRedisShared = parts.isRedisShared;
+    this.#network = parts.network;
+    this.#beforeStart = parts.beforeStart;
   }
 
   get nodes(): ClusterProcess[] {
@@ -189,29 +230,21 @@ export class TestCluster {
   }
 
   async addMaster(config: RawConfig = {}): Promise<ClusterProcess> {
-    return this.#add('master', this.masters, config);
+    return this.#add('master', this.masters, { base: {}, config });
   }
 
   async addMedia(config: RawConfig = {}): Promise<ClusterProcess> {
     const first = await freePortRange(mediaPorts + pipePorts);
-    return this.#add(
-      'media',
-      this.media,
-      mergeConfig(
-        {
-          rtc: {
-            workers: 1,
-            node_ip: ['127.0.0.1'],
-            bind_address: '127.0.0.1',
-            port_range_start: first,
-            port_range_end: first + mediaPorts - 1,
-            pipe_port_range_start: first + mediaPorts,
-            pipe_port_range_end: first + mediaPorts + pipePorts - 1,
-          },
-        },
-        config,
-      ),
-    );
+    const ports: RawConfig = {
+      rtc: {
+        workers: 1,
+        port_range_start: first,
+        port_range_end: first + mediaPorts - 1,
+        pipe_port_range_start: first + mediaPorts,
+        pipe_port_range_end: first + mediaPorts + pipePorts - 1,
+      },
+    };
+    return this.#add('media', this.media, { base: ports, config });
   }
 
   /** Media nodes that host at least one room whose opening the log tells, by room name. */
@@ -229,10 +262,16 @@ export class TestCluster {
     return found.node;
   }
 
+  /** Of all nodes that run, together. */
+  async metrics(): Promise<Scrape> {
+    const running = this.nodes.filter((node) => node.isRunning);
+    return Scrape.merged(await Promise.all(running.map(({ metricsPort }) => Scrape.of(metricsPort))));
+  }
+
   /** Every master places rooms once it has seen the media nodes. */
   async waitUntilJoined(count: number): Promise<void> {
     await until(async () => {
-      const ids = await this.redis.ask('SCARD test:nodes');
+      const ids = await this.redis.ask(`SCARD ${clusterName}:nodes`);
       const expected = this.nodes.filter((node) => node.isRunning).length;
       return ids.startsWith(`:${expected}`) ? '' : `${ids.trim()} of ${expected} nodes, ${count} media`;
     });
@@ -247,25 +286,37 @@ export class TestCluster {
     if (complaints.length > 0) throw new Error(`the cluster complains:\n${complaints.slice(0, 8).join('\n')}`);
   }
 
-  async #add(role: Role, list: ClusterProcess[], config: RawConfig): Promise<ClusterProcess> {
+  async #add(role: Role, list: ClusterProcess[], of: { base: RawConfig; config: RawConfig }): Promise<ClusterProcess> {
+    const host = await this.#network?.addHost();
+    const address = host?.address ?? '127.0.0.1';
+    const rtc: RawConfig = role === 'media' ? { rtc: { node_ip: [address], bind_address: address } } : {};
+    const relayPort = await freePort();
+    await this.#beforeStart?.(relayPort);
     const base: RawConfig = {
+      ...rtc,
       port: await freePort(),
-      bind_addresses: ['127.0.0.1'],
+      prometheus_port: await freePort(),
+      bind_addresses: [address],
       keys: { [devKey.apiKey]: devKey.apiSecret },
       logging: { level: 'info', json: true },
-      redis: { address: `127.0.0.1:${this.redis.port}` },
+      redis: { address: `${this.#network?.address ?? '127.0.0.1'}:${this.redis.port}` },
       // A machine that runs tests is never idle.
       node_limit: { cpu: 0, worker_cpu: 0, event_loop_lag: 0 },
       cluster: {
-        name: 'test',
+        name: clusterName,
         secret: clusterSecret,
-        relay_port: await freePort(),
-        relay_bind_addresses: ['127.0.0.1'],
+        relay_port: relayPort,
+        relay_bind_addresses: [address],
       },
     };
     this.#started[role] += 1;
     const name = `${role}-${this.#started[role]}`;
-    const node = await ClusterProcess.start(role, name, mergeConfig(mergeConfig(base, this.#config), config));
+    const node = await ClusterProcess.start(
+      role,
+      name,
+      [of.base, this.#config, of.config].reduce(mergeConfig, base),
+      host,
+    );
     list.push(node);
     await node.waitUntilReady();
     return node;

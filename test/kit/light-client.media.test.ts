@@ -64,6 +64,18 @@ describe('light client against a whole server', () => {
     for (const client of [publisher, subscriber]) await client.leave();
   });
 
+  it('reads as one of a crowd what it needs of a room with others, and no more', async () => {
+    const publisher = await join('crowd', 'publisher', { publish: { audio: true, video: true } });
+    const member = await join('crowd', 'member', { crowd: true, countData: true, nack: true });
+    for (const track of publisher.publishedTrackSids) await member.waitForTrack(track, { contiguousMs: 200 });
+    assert.equal(member.joinResponse.room?.name, 'crowd');
+    assert.deepEqual([...member.participants.keys()], ['member']);
+    const bystander = await join('crowd', 'bystander');
+    assert.ok(bystander.participants.has('member'));
+    assert.ok(!member.participants.has('bystander'));
+    for (const client of [publisher, member, bystander]) await client.leave();
+  });
+
   it('exchanges reliable and lossy data', async () => {
     const alice = await join('data', 'alice');
     const bob = await join('data', 'bob');

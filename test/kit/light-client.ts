@@ -48,10 +48,18 @@ export type LightClientOptions = {
   publish?: { audio?: boolean | FakeAudio; video?: boolean | FakeVideo };
   /** Count data messages in the endpoint instead of handing packets over; for crowds. */
   countData?: boolean;
+  /** Read only what a connection needs of the signalling and decrypt little of the media; for crowds. */
+  crowd?: boolean;
+  /** Ask the server again for lost packets. */
+  nack?: boolean;
+  /** How far to go: `signal` leaves the server's offer without an answer. Default `media`. */
+  until?: 'signal' | 'media';
   /** Where media goes instead of the server's candidate, such as through the UDP relay. */
   reroute?: Reroute;
   /** More query parameters of `/rtc`; they win over the usual ones. */
   query?: Record<string, string>;
+  /** Sees every message that is read, as it comes. */
+  onMessage?: (message: SignalMessage) => void;
   /** Deadline of each step. */
   timeoutMs?: number;
 };
@@ -60,6 +68,8 @@ export type DataOptions = { reliable?: boolean; topic?: string; destinationIdent
 
 const historyLimit = 2000;
 const reliableHistoryLimit = 2000;
+const crowdSample = 50;
+
 /**
  * A LiveKit client without codecs: real signalling (dual peer connection), real ICE, DTLS, SRTP and SCTP by the light
  * endpoint, fake media. Everything that waits has a deadline and says what it missed.
@@ -143,6 +153,15 @@ export class LightClient {
 
   get publishedTrackSids(): string[] {
     return this.#publisher?.tracks.map(({ trackSid }) => trackSid) ?? [];
+  }
+
+  get publishedTracks(): readonly PublishedTrack[] {
+    return this.#publisher?.tracks ?? [];
+  }
+
+  /** Signal messages and their bytes on the last socket. */
+  get signalReceived(): { messages: number; bytes: number } {
+    return this.#signal?.received ?? { messages: 0, bytes: 0 };
   }
 
   /** Tracks that others have published, by what the signalling said. */
@@ -405,6 +424,7 @@ export class LightClient {
     if (first.case !== 'join')
       throw new Error(`the join was answered with ${first.case} ${JSON.stringify(first.value)}`);
     const { publish } = this.#options;
+    if (this.#options.until === 'signal') return;
     if (publish?.audio) await this.publishAudio(publish.audio === true ? {} : publish.audio);
     if (publish?.video) await this.publishVideo(publish.video === true ? {} : publish.video);
     if (!this.joinResponse.subscriberPrimary) await this.#ensurePublisher();
@@ -427,6 +447,7 @@ export class LightClient {
         ...query,
         ...this.#options.query,
       },
+      crowd: this.#options.crowd ?? false,
       onMessage: (message) => this.#received(message),
       onClose: (code) => {
         // The socket that a resume replaced closes late.
@@ -447,6 +468,7 @@ export class LightClient {
   }
 
   #received(message: SignalMessage): void {
+    this.#options.onMessage?.(message);
     this.messages.push(message);
     if (this.messages.length > historyLimit) this.messages.shift();
     switch (message.case) {
@@ -484,7 +506,7 @@ export class LightClient {
   }
 
   #answerOffer(offer: SessionDescription): void {
-    if (this.#closing) return;
+    if (this.#closing || this.#options.until === 'signal') return;
     const sdp = this.#subscriber.answer(offer.sdp, offer.midToTrackId);
     this.send({ case: 'answer', value: new SessionDescription({ type: 'answer', sdp, id: offer.id }) });
   }
@@ -508,12 +530,16 @@ export class LightClient {
   #peerOptions(): {
     endpoint: LightEndpoint;
     countData: boolean;
+    sample: number | undefined;
+    nack: boolean;
     reroute: Reroute;
     onEvent: (event: PeerEvent) => void;
   } {
     return {
       endpoint: this.#options.endpoint,
       countData: this.#options.countData ?? false,
+      sample: this.#options.crowd ? crowdSample : undefined,
+      nack: this.#options.nack ?? false,
       reroute: this.#options.reroute ?? ((candidate) => candidate),
       onEvent: (event) => {
         if (event.kind === 'data') this.#dataReceived(event.stream, event.data);

@@ -17,6 +17,8 @@ export function startTestPool(settings: Partial<MediaSettings> = {}): Promise<Wo
       enableTcp: true,
       iceConsentTimeoutSeconds: 10,
       initialBitrateBps: 3_000_000,
+      loudestAudio: { forwarded: 0, from: 1 },
+      alwaysEstimatesBandwidth: false,
       reliableQueueBytes: 16_000_000,
       pipes: { address: '127.0.0.1', portRangeStart: 20_000, portRangeEnd: 29_999 },
       ...settings,

@@ -2,9 +2,16 @@
 export class Scrape {
   readonly #samples: { name: string; labels: Record<string, string>; value: number }[] = [];
 
-  static async of(port: number): Promise<Scrape> {
-    const response = await fetch(`http://127.0.0.1:${port}/metrics`, { signal: AbortSignal.timeout(5_000) });
+  static async of(port: number, host = '127.0.0.1'): Promise<Scrape> {
+    const response = await fetch(`http://${host}:${port}/metrics`, { signal: AbortSignal.timeout(5_000) });
     return new Scrape(await response.text());
+  }
+
+  /** One that covers what several told. */
+  static merged(scrapes: Scrape[]): Scrape {
+    const merged = new Scrape('');
+    for (const scrape of scrapes) merged.#samples.push(...scrape.#samples);
+    return merged;
   }
 
   private constructor(text: string) {

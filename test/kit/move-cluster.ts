@@ -114,7 +114,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
   host.attachLegs(connect(first.id));
   directory.attachHost((end) => host.acceptGateway(end));
   const client = new api.RoomClient({ connector: directory });
-  const gateway = faces.createPublicFace({
+  const gateway = new faces.PublicFace({
     config,
     log: log.logger(),
     directory,
@@ -123,6 +123,8 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     health: () => ({ ready: true }),
     // Nobody asks for nodes here: tests plan moves by themselves.
     nodes: { list: () => Promise.resolve([]), get: noNode, step: noNode },
+    certificates: undefined,
+    turnBackends: undefined,
   });
   await gateway.start();
   const cluster: MoveCluster = {

@@ -23,6 +23,11 @@ export type NodeOptions = {
 export type ProcessNodeOptions = NodeOptions & {
   /** A process group of its own, so that a test can signal all of it. It outlives a test process that is killed. */
   ownGroup?: boolean;
+  env?: Record<string, string>;
+  /** Program and arguments that run it, e.g. inside a network namespace. */
+  prefix?: string[];
+  /** Where its health is asked; 127.0.0.1 when left out. */
+  host?: string;
 };
 
 /** A server under test. `close` stops it and fails on errors in its log that the test did not expect. */
@@ -83,14 +88,16 @@ export async function startNodeProcess(options: ProcessNodeOptions = {}): Promis
   const file = path.join(folder, 'config.yaml');
   await writeFile(file, JSON.stringify(config));
   const main = path.join(import.meta.dirname, '../../src/main.ts');
-  const child = spawn(process.execPath, [main, 'dev', '--config', file], {
+  const [program, ...args] = [...(options.prefix ?? []), process.execPath, main, 'dev', '--config', file];
+  const child = spawn(program ?? process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
     detached: options.ownGroup ?? false,
   });
   const log = new LogRecord();
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (chunk: string) => log.write(chunk));
-  const node = endpointsOf(port);
+  const node = endpointsOf(port, options.host);
   try {
     await until(() => healthComplaint(node.url, child), { timeoutMs: 20_000, intervalMs: 50 });
   } catch (error) {
@@ -163,8 +170,8 @@ function isPlain(value: unknown): value is RawConfig {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function endpointsOf(port: number): { url: string; wsUrl: string; port: number } {
-  return { url: `http://127.0.0.1:${port}`, wsUrl: `ws://127.0.0.1:${port}`, port };
+function endpointsOf(port: number, host = '127.0.0.1'): { url: string; wsUrl: string; port: number } {
+  return { url: `http://${host}:${port}`, wsUrl: `ws://${host}:${port}`, port };
 }
 
 async function healthComplaint(url: string, child: ChildProcess): Promise<string> {

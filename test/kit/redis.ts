@@ -11,6 +11,8 @@ import { until } from './until.ts';
 export type RedisProcessOptions = {
   isSentinel?: boolean;
   port?: number;
+  /** Where it listens besides loopback. */
+  addresses?: string[];
   /** That its default user needs, for what the kit asks. */
   password?: string;
 };
@@ -37,9 +39,15 @@ export class RedisProcess {
     const port = options.port ?? (await freePort());
     const folder = await mkdtemp(path.join(tmpdir(), 'plenum-redis-'));
     const process = new RedisProcess(port, folder, options);
-    const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'daemonize no', 'protected-mode no'];
+    const bound = ['127.0.0.1', ...(options.addresses ?? [])].join(' ');
+    const common = [`port ${port}`, `bind ${bound}`, `dir ${folder}`, 'daemonize no', 'protected-mode no'];
     await writeFile(process.#file, [...common, ...lines, ''].join('\n'));
     return process;
+  }
+
+  /** 0 while it does not run. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
   }
 
   async start(): Promise<void> {
@@ -103,9 +111,9 @@ export class RedisProcess {
   }
 }
 
-/** A single Redis as a small installation has it. */
-export async function startRedis(): Promise<RedisProcess> {
-  const redis = await RedisProcess.create(durable);
+/** A single Redis as a small installation has it. @param address on which it is reached besides loopback */
+export async function startRedis(address?: string): Promise<RedisProcess> {
+  const redis = await RedisProcess.create(durable, { addresses: address === undefined ? [] : [address] });
   await redis.start();
   return redis;
 }

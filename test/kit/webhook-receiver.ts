@@ -16,16 +16,19 @@ export class WebhookTarget {
   failed = 0;
   #failuresLeft = 0;
   readonly #server: Server;
+  readonly #host: string;
   readonly #receiver = new WebhookReceiver(devKey.apiKey, devKey.apiSecret);
 
-  static async start(): Promise<WebhookTarget> {
-    const target = new WebhookTarget();
-    target.#server.listen(0, '127.0.0.1');
+  /** @param host where it listens */
+  static async start(host = '127.0.0.1'): Promise<WebhookTarget> {
+    const target = new WebhookTarget(host);
+    target.#server.listen(0, host);
     await once(target.#server, 'listening');
     return target;
   }
 
-  private constructor() {
+  private constructor(host: string) {
+    this.#host = host;
     this.#server = createServer((request, response) => {
       void this.#receive(request).then((status) => response.writeHead(status).end());
     });
@@ -33,7 +36,7 @@ export class WebhookTarget {
 
   get url(): string {
     const address = this.#server.address();
-    return `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}/hooks`;
+    return `http://${this.#host}:${typeof address === 'object' && address !== null ? address.port : 0}/hooks`;
   }
 
   failNext(count: number): void {

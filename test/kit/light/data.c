@@ -3,6 +3,7 @@
  * threads: its timers are driven by the tick, its input and output happen within our calls. It knows a peer by its number
  * only, so a late callback for a peer that is gone finds nothing and is harmless.
  */
+#define _GNU_SOURCE
 #include "endpoint.h"
 
 #include <errno.h>
@@ -141,6 +142,68 @@ void send_command(peer *p, const command *c) {
           (int)number(c, "max_retransmits", -1), data, (size_t)size);
 }
 
+/* A stamp of our own publishers in a message that is only counted. */
+static void sample_delay(const uint8_t *message, size_t size, uint64_t now) {
+  const uint8_t *mark = size >= 12 ? memmem(message, size - 8, "PLNM", 4) : NULL;
+  if (!mark) return;
+  uint64_t sent = (uint64_t)get32(mark + 4) << 32 | get32(mark + 8);
+  histogram_add(&all.data_delay, now > sent ? now - sent : 0);
+}
+
+/* The bytes at `stamp_at` become mark and time, those at `sequence_at` a varint of five bytes. */
+static void stamp(peer *p, flood *f, uint64_t now) {
+  if (f->stamp_at >= 0) {
+    memcpy(f->data + f->stamp_at, "PLNM", 4);
+    put64(f->data + f->stamp_at + 4, now);
+  }
+  if (f->sequence_at < 0) return;
+  uint32_t rest = ++p->flood_sequence;
+  for (int i = 0; i < 5; i++, rest >>= 7) f->data[f->sequence_at + i] = (uint8_t)((rest & 127) | (i < 4 ? 128 : 0));
+}
+
+void flood_tick(peer *p, uint64_t now) {
+  for (flood *f = p->floods; f; f = f->next) {
+    if (!p->sctp_up) f->next_us = now;
+    for (; p->sctp_up && f->next_us <= now; f->next_us += f->interval_us) {
+      stamp(p, f, now);
+      enqueue(p, f->stream, 53, f->unordered, f->max_retransmits, f->data, f->size);
+      f->sent++;
+    }
+  }
+}
+
+void flood_command(peer *p, const command *c, uint64_t now) {
+  uint16_t stream = (uint16_t)number(c, "stream", 0);
+  for (flood **at = &p->floods; *at; at = &(*at)->next) {
+    if ((*at)->stream != stream) continue;
+    flood *gone = *at;
+    event("flooded %u stream=%u sent=%llu", p->id, stream, (unsigned long long)gone->sent);
+    *at = gone->next;
+    free(gone);
+    break;
+  }
+  long per_s = number(c, "per_s", 0), stamp_at = number(c, "stamp_at", -1), sequence_at = number(c, "sequence_at", -1);
+  char *data = (char *)field(c, "data");
+  if (per_s <= 0) return;
+  long size = decode_base64(data);
+  if (size <= 0 || stamp_at + 12 > size || sequence_at + 5 > size) {
+    event("problem %u what=bad-data", p->id);
+    return;
+  }
+  flood *f = calloc(1, sizeof *f + (size_t)size);
+  f->stream = stream;
+  f->unordered = number(c, "unordered", 0);
+  f->max_retransmits = (int)number(c, "max_retransmits", -1);
+  f->stamp_at = stamp_at;
+  f->sequence_at = sequence_at;
+  f->interval_us = (uint64_t)(1000000 / per_s);
+  f->next_us = now;
+  f->size = (size_t)size;
+  memcpy(f->data, data, (size_t)size);
+  f->next = p->floods;
+  p->floods = f;
+}
+
 static void control_message(peer *p, uint16_t stream, const uint8_t *data, size_t size) {
   if (data[0] == CONTROL_ACK) {
     event("channel-acked %u stream=%u", p->id, stream);
@@ -191,7 +254,8 @@ static void read_messages(peer *p) {
     }
     p->data_messages++;
     p->data_bytes += (uint64_t)size;
-    if (!p->count_data) event_data(p->id, info.rcv_sid, ppid, message, (size_t)size);
+    if (p->count_data) sample_delay(message, (size_t)size, now_us());
+    else event_data(p->id, info.rcv_sid, ppid, message, (size_t)size);
   }
 }
 
@@ -220,6 +284,11 @@ void data_tick(uint32_t elapsed_ms) { usrsctp_handle_timers(elapsed_ms); }
 
 void data_free(peer *p) {
   data_break(p);
+  while (p->floods) {
+    flood *gone = p->floods;
+    p->floods = gone->next;
+    free(gone);
+  }
   while (p->queue) {
     outgoing_message *gone = p->queue;
     p->queue = gone->next;

@@ -17,6 +17,8 @@
 #define MAX_CHANNELS 8
 #define MAX_ARRIVALS 512
 #define MAX_MESSAGE (512 * 1024)
+#define MAX_MISSING 128
+#define MAX_TRACES 16
 
 /* ---- command lines (wire.c) ---- */
 
@@ -45,7 +47,34 @@ long decode_base64(char *text);
 /* True when everything is written; false when the reader has to catch up first. */
 bool flush_events(void);
 
+/* ---- what is told of all peers together (totals.c) ---- */
+
+#define HISTOGRAM_STEPS 16
+#define HISTOGRAM_OCTAVES 30
+
+/* Microseconds; a bucket is at most a sixteenth of its value wide. */
+typedef struct {
+  uint64_t count, sum, max;
+  uint32_t buckets[HISTOGRAM_OCTAVES * HISTOGRAM_STEPS];
+} histogram;
+
+void histogram_add(histogram *h, uint64_t us);
+
+typedef struct {
+  histogram media_delay, data_delay, repair;
+  uint64_t nacks, plis;
+} totals;
+
+extern totals all;
+
 /* ---- one incoming RTP stream (receive.c) ---- */
+
+/* A packet that did not come in its turn and was asked for again (repair.c). */
+typedef struct {
+  uint16_t seq;
+  uint8_t tries;
+  uint64_t noticed_us, next_us;
+} missing_packet;
 
 typedef enum { STREAM_AUDIO, STREAM_VIDEO, STREAM_PADDING } stream_kind;
 
@@ -55,6 +84,12 @@ typedef struct stream_in {
   stream_kind kind;
   bool vp8;
   bool started;
+  bool nack;
+  uint32_t repairs_ssrc; /* of an RTX stream: the media that it repairs */
+  missing_packet *missing;
+  int missing_count;
+  uint64_t recovered, given_up, size_changes;
+  uint64_t packets_before; /* the last reset of the totals */
   uint32_t base_seq, max_seq; /* extended by the count of wraps */
   uint64_t seen;              /* bit n: max_seq - n was received */
   uint64_t packets, bytes, duplicates, late, restarts;
@@ -84,7 +119,9 @@ typedef struct stream_out {
   char mid[17], rid[17];
   uint16_t seq, picture_id, width, height;
   uint8_t tl0, pattern_at; /* of three temporal layers */
-  uint32_t timestamp, interval_us, frame_bytes;
+  uint32_t timestamp, interval_us, frame_bytes, average_bytes;
+  int trace; /* index + 1; 0 = every frame has `frame_bytes` */
+  uint32_t trace_at;
   uint64_t next_us, frame_us;
   uint32_t packets, octets, key_frames, key_requests;
 } stream_out;
@@ -107,6 +144,18 @@ typedef struct outgoing_message {
   size_t size;
   uint8_t data[];
 } outgoing_message;
+
+/* Messages that the endpoint sends by itself at a rate (data.c). */
+typedef struct flood {
+  struct flood *next;
+  uint16_t stream;
+  bool unordered;
+  int max_retransmits;
+  long stamp_at, sequence_at;
+  uint64_t next_us, interval_us, sent;
+  size_t size;
+  uint8_t data[];
+} flood;
 
 typedef struct peer {
   struct peer *next_in_bucket, *next, *previous;
@@ -139,6 +188,9 @@ typedef struct peer {
   outgoing_message *queue, **queue_tail;
   size_t queued_bytes;
   uint64_t data_messages, data_bytes;
+  uint32_t sample; /* decrypt one packet of so many; 0 = whatever shows key frames */
+  flood *floods;
+  uint32_t flood_sequence; /* runs on from one flood to the next, as a sender counts its reliable packets */
 
   stream_in *in;
   stream_out *out;
@@ -187,7 +239,19 @@ void watch_command(peer *p, const command *c, uint64_t now);
 void stats_command(peer *p, const command *c, uint64_t now);
 void receive_free(peer *p);
 
+/* repair.c */
+void repair_gap(stream_in *s, uint16_t first, int count, uint64_t now);
+void repair_arrived(peer *p, stream_in *s, uint16_t seq, uint64_t now);
+void repair_tick(peer *p, uint64_t now);
+void rtx_input(peer *p, stream_in *rtx, const uint8_t *data, size_t size, uint64_t now);
+
+/* totals.c */
+void totals_command(const command *c);
+peer *first_peer(void);
+
 /* rtcp.c */
+void send_rtcp(peer *p, uint8_t *packet, size_t size);
+void send_nack(peer *p, uint32_t ssrc, const uint16_t *sequences, int count);
 void rtcp_input(peer *p, uint8_t *data, size_t size, uint64_t now);
 void rtcp_tick(peer *p, uint64_t now);
 void request_key_frame(peer *p, uint32_t ssrc);
@@ -200,6 +264,7 @@ void publish_set(peer *p, const command *c);
 void publish_stop(peer *p, uint32_t ssrc);
 void publish_tick(peer *p, uint64_t now);
 void publish_free(peer *p);
+void trace_command(const command *c);
 
 /* data.c */
 void data_init(void);
@@ -209,6 +274,8 @@ void data_resume(peer *p);
 void data_break(peer *p);
 void data_tick(uint32_t elapsed_ms);
 void data_drain(peer *p);
+void flood_command(peer *p, const command *c, uint64_t now);
+void flood_tick(peer *p, uint64_t now);
 void channel_command(peer *p, const command *c);
 void send_command(peer *p, const command *c);
 void data_free(peer *p);

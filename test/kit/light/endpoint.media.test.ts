@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type * as Mediasoup from 'mediasoup';
 import type { types } from 'mediasoup';
+import { UdpRelay } from '../udp-relay.ts';
 import { until } from '../until.ts';
 import { findWorker } from './build.ts';
 import { LightEndpoint } from './light-endpoint.ts';
@@ -18,6 +19,7 @@ describe('light endpoint against a mediasoup worker', () => {
   let server: types.WebRtcServer;
   let router: types.Router;
   const peers: LightPeer[] = [];
+  const transports: types.WebRtcTransport[] = [];
 
   before(async () => {
     const binary = await findWorker();
@@ -50,11 +52,21 @@ describe('light endpoint against a mediasoup worker', () => {
     });
     const peer = endpoint.open({ sctp, ...(onEvent ? { onEvent } : {}) });
     peers.push(peer);
+    transports.push(transport);
     await transport.connect({
       dtlsParameters: { role: 'client', fingerprints: [{ algorithm: 'sha-256', value: endpoint.fingerprint }] },
     });
     setRemote(peer, transport);
     return { peer, transport };
+  }
+
+  function serverPort(): number {
+    const [transport] = transports;
+    return transport?.iceCandidates[0]?.port ?? 0;
+  }
+
+  function remoteOf(transport: types.WebRtcTransport): { ufrag: string; password: string } {
+    return { ufrag: transport.iceParameters.usernameFragment, password: transport.iceParameters.password };
   }
 
   function setRemote(peer: LightPeer, transport: types.WebRtcTransport, restart = false): void {
@@ -132,6 +144,7 @@ describe('light endpoint against a mediasoup worker', () => {
     peer: LightPeer,
     transport: types.WebRtcTransport,
     producer: types.Producer,
+    options: { repaired?: boolean } = {},
   ): Promise<{ consumer: types.Consumer; ssrc: number }> {
     const consumer = await transport.consume({
       producerId: producer.id,
@@ -141,7 +154,10 @@ describe('light endpoint against a mediasoup worker', () => {
     const ssrc = consumer.rtpParameters.encodings?.[0]?.ssrc ?? 0;
     const extension = consumer.rtpParameters.headerExtensions?.find(({ uri }) => uri === transportCcUri);
     const codec = consumer.rtpParameters.codecs[0]?.mimeType === 'video/VP8' ? { codec: 'vp8' } : {};
-    peer.receive({ ssrc, kind: producer.kind, ...codec, ...(extension ? { transportCcId: extension.id } : {}) });
+    const nack = options.repaired ?? false;
+    peer.receive({ ssrc, kind: producer.kind, nack, ...codec, ...(extension ? { transportCcId: extension.id } : {}) });
+    const rtx = consumer.rtpParameters.encodings?.[0]?.rtx?.ssrc;
+    if (nack && rtx !== undefined) peer.receive({ ssrc: rtx, kind: 'padding', repairs: ssrc });
     await consumer.resume();
     return { consumer, ssrc };
   }
@@ -315,6 +331,59 @@ describe('light endpoint against a mediasoup worker', () => {
       fingerprint: endpoint.fingerprint,
     });
     await suspicious.waitFor(() => suspicious.dtls === 'failed', 'refused fingerprint');
+  });
+
+  it('repairs what a path loses, and tells delays and losses of all peers together', async () => {
+    const publisher = await connect();
+    const subscriber = await connect();
+    const relay = await UdpRelay.start({ target: { address: '127.0.0.1', port: serverPort() }, seed: 3 });
+    try {
+      const producer = await publishSimulcast(publisher.peer, publisher.transport);
+      subscriber.peer.setRemote(
+        { ...remoteOf(subscriber.transport), candidates: [{ address: '127.0.0.1', port: relay.port }] },
+        subscriber.peer.credentials,
+      );
+      const { consumer, ssrc } = await subscribe(subscriber.peer, subscriber.transport, producer, { repaired: true });
+      await subscriber.peer.watch(ssrc, { contiguousMs: 300 });
+      await endpoint.totals({ reset: true });
+      relay.setDown({ loss: 0.1 });
+      await until(async () => {
+        const { lost, recovered, repair } = await endpoint.totals();
+        return recovered >= 20 && repair.count >= 20 ? '' : `${recovered} of ${lost} repaired`;
+      });
+      const totals = await endpoint.totals();
+      assert.ok(totals.lost >= totals.recovered, JSON.stringify(totals));
+      assert.ok(totals.nacks > 0 && totals.repeats >= totals.recovered, JSON.stringify(totals));
+      assert.ok(
+        totals.mediaDelay.count > 0 && totals.mediaDelay.p50Ms < totals.mediaDelay.maxMs,
+        JSON.stringify(totals),
+      );
+      consumer.close();
+    } finally {
+      relay.close();
+    }
+  });
+
+  it('sends frames as large as a trace says, and floods of stamped messages', async () => {
+    const { peer } = await connect(undefined, true);
+    const frames = endpoint.addTrace([500, 3000]);
+    await peer.waitConnected();
+    peer.publish({ ssrc: 4711, kind: 'video', payloadType: 96, fps: 50, trace: frames });
+    const sent = async (): Promise<{ packets: number; bytes: number }> => {
+      const [stream] = (await peer.stats()).sent;
+      return { packets: stream?.packets ?? 0, bytes: stream?.bytes ?? 0 };
+    };
+    await until(async () => ((await sent()).packets > 40 ? '' : 'too few packets'));
+    // One packet and three in turns.
+    const { packets, bytes } = await sent();
+    assert.ok(Math.abs(bytes / packets - 875) < 60, `${bytes} bytes in ${packets} packets`);
+    peer.openChannel(2, 'flood');
+    await peer.waitFor(() => peer.sctp === 'connected', 'association');
+    const message = Buffer.alloc(60);
+    peer.flood({ stream: 2, message, perSecond: 200, stampAt: 10, sequenceAt: 30 });
+    await until(async () => ((await peer.stats()).queuedBytes === 0 ? '' : 'a queue'));
+    peer.endFlood(2);
+    assert.deepEqual(peer.problems, []);
   });
 
   it('opens and closes crowds of connections in flat memory', async () => {

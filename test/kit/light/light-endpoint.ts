@@ -8,6 +8,38 @@ import { formatCommand, parseEvent, type EndpointEvent, type Fields } from './wi
 
 export type EndpointUsage = { cpuMs: number; rssBytes: number; peers: number };
 
+/** Milliseconds between the sending of a stamped packet and its arrival; NaN without samples. */
+export type Delays = { count: number; meanMs: number; p50Ms: number; p95Ms: number; p99Ms: number; maxMs: number };
+
+/** All peers of the endpoint together. Counters run on; what concerns the last reset says so. */
+export type EndpointTotals = {
+  /** Announced ones of audio and video. */
+  streams: number;
+  /** Of these, those that brought a packet since the last reset. */
+  heard: number;
+  packets: number;
+  bytes: number;
+  /** Not received in the stream itself; `recovered` of them came as repeats. */
+  lost: number;
+  recovered: number;
+  givenUp: number;
+  /** Packets of RTX streams. */
+  repeats: number;
+  /** Key frames that brought another picture size. */
+  sizeChanges: number;
+  unknownPackets: number;
+  sentPackets: number;
+  messages: number;
+  messageBytes: number;
+  /** Since the last reset. */
+  nacks: number;
+  keyFrameRequests: number;
+  mediaDelay: Delays;
+  dataDelay: Delays;
+  /** From the notice of a loss to the repeat. */
+  repair: Delays;
+};
+
 export type EndpointOptions = {
   /** OpenSSL names, best first; default: AEAD 256, AEAD 128, AES-CM. */
   srtpProfiles?: string[];
@@ -21,6 +53,8 @@ export class LightEndpoint {
   readonly #peers = new Map<number, LightPeer>();
   readonly #answers = new Map<number, (event: EndpointEvent) => void>();
   readonly #exited: Promise<unknown>;
+  #delays = new Map<string, Delays>();
+  #traces = 0;
   #nextPeerId = 1;
   #nextToken = 1;
   #rest = '';
@@ -81,6 +115,23 @@ export class LightEndpoint {
     };
   }
 
+  /** @param options.reset start delays and the other measurements "since the last reset" anew. */
+  async totals(options: { reset?: boolean } = {}): Promise<EndpointTotals> {
+    const asked = this.#ask('totals', 0, { reset: options.reset });
+    return this.#toTotals(await withDeadline(asked.answer, 'totals of the light endpoint', 10_000));
+  }
+
+  /** @param frameBytes sizes of encoded frames. @returns the number by which streams name it. */
+  addTrace(frameBytes: readonly number[]): number {
+    this.#traces += 1;
+    this.#command('trace', this.#traces, { sizes: frameBytes.join(',') });
+    return this.#traces;
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   /** Ends the process and with it every peer. */
   async close(): Promise<void> {
     this.#closing = true;
@@ -122,6 +173,10 @@ export class LightEndpoint {
       this.#hello.resolve();
       return;
     }
+    if (event.verb === 'delay') {
+      this.#delays.set(event.text('what'), toDelays(event));
+      return;
+    }
     const peer = this.#peers.get(event.peerId);
     if (event.verb === 'stream' || event.verb === 'sent') {
       peer?.collect(event);
@@ -136,10 +191,51 @@ export class LightEndpoint {
     peer?.handle(event);
   }
 
+  #toTotals(event: EndpointEvent): EndpointTotals {
+    const delays = (what: string): Delays => {
+      const found = this.#delays.get(what);
+      if (!found) throw new Error(`the light endpoint told no delays of ${what}`);
+      return found;
+    };
+    return {
+      streams: event.number('streams'),
+      heard: event.number('heard'),
+      packets: event.number('packets'),
+      bytes: event.number('bytes'),
+      lost: event.number('lost'),
+      recovered: event.number('recovered'),
+      givenUp: event.number('given_up'),
+      repeats: event.number('repeats'),
+      sizeChanges: event.number('size_changes'),
+      unknownPackets: event.number('unknown'),
+      sentPackets: event.number('sent'),
+      messages: event.number('messages'),
+      messageBytes: event.number('message_bytes'),
+      nacks: event.number('nacks'),
+      keyFrameRequests: event.number('plis'),
+      mediaDelay: delays('media'),
+      dataDelay: delays('data'),
+      repair: delays('repair'),
+    };
+  }
+
   #processEnded(why: string): void {
     if (this.#closing) return;
     this.#failure = new Error(`the light endpoint ended: ${why}`);
     this.#hello.reject(this.#failure);
     for (const peer of this.#peers.values()) peer.endpointDied();
   }
+}
+
+function toDelays(event: EndpointEvent): Delays {
+  const count = event.number('count');
+  const ms = (key: string): number => (count === 0 ? Number.NaN : event.number(key) / 1000);
+  return {
+    count,
+    meanMs: ms('mean_us'),
+    p50Ms: ms('p50_us'),
+    p95Ms: ms('p95_us'),
+    p99Ms: ms('p99_us'),
+    maxMs: ms('max_us'),
+  };
 }

@@ -63,6 +63,8 @@ export type PeerOptions = {
   /** Count data messages instead of handing them over. */
   countData?: boolean;
   bindAddress?: string;
+  /** Decrypt one packet of so many, for crowds. Default: whatever shows key frames. */
+  sample?: number;
   /** Default: any that is free. */
   bindPort?: number;
   onEvent?: (event: PeerEvent) => void;
@@ -84,6 +86,10 @@ export type IncomingStream = {
   transportCcId?: number;
   /** The stream that it replaces: the time between their packets counts as a gap. */
   continues?: number;
+  /** Ask again for what is lost. */
+  nack?: boolean;
+  /** This stream repeats packets of the stream with this SSRC. */
+  repairs?: number;
 };
 
 export type OutgoingStream = {
@@ -104,7 +110,24 @@ export type OutgoingStream = {
   payloadBytes?: number;
   /** Of VP8; libwebrtc uses 3 with simulcast. Default 1. */
   temporalLayers?: 1 | 3;
+  /** Number of the trace that frame sizes come from, in place of the bit rate. */
+  trace?: number;
+  /** Frame of the trace to begin with. */
+  traceFrom?: number;
   paused?: boolean;
+};
+
+/** Messages that the endpoint sends by itself; see `data.c`. */
+export type Flood = {
+  stream: number;
+  message: Uint8Array;
+  perSecond: number;
+  /** Where 12 bytes of the message become the time of sending. */
+  stampAt?: number;
+  /** Where 5 bytes of the message become a running number, as a varint. */
+  sequenceAt?: number;
+  unordered?: boolean;
+  maxRetransmits?: number;
 };
 
 export type WatchOptions = { contiguousMs?: number; keyFrame?: boolean; timeoutMs?: number };
@@ -143,7 +166,7 @@ export class LightPeer {
 
   constructor(wiring: PeerWiring) {
     this.#wiring = wiring;
-    const { dtlsRole, sctp, sctpPort, countData, bindAddress, bindPort } = wiring.options;
+    const { dtlsRole, sctp, sctpPort, countData, bindAddress, bindPort, sample } = wiring.options;
     wiring.command('open', {
       ...this.credentials,
       dtls: dtlsRole ?? 'client',
@@ -151,6 +174,7 @@ export class LightPeer {
       sctp_port: sctpPort,
       count_data: countData,
       bind: bindAddress,
+      sample,
       bind_port: bindPort,
     });
   }
@@ -206,8 +230,8 @@ export class LightPeer {
   }
 
   receive(stream: IncomingStream): void {
-    const { ssrc, kind, codec, transportCcId, continues } = stream;
-    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId, continues });
+    const { ssrc, kind, codec, transportCcId, nack, repairs, continues } = stream;
+    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId, nack, repairs, continues });
   }
 
   stopReceiving(ssrc: number): void {
@@ -232,6 +256,8 @@ export class LightPeer {
       level: stream.levelDbov,
       payload_bytes: stream.payloadBytes,
       temporal_layers: stream.temporalLayers,
+      trace: stream.trace,
+      trace_from: stream.traceFrom,
       paused: stream.paused,
     });
   }
@@ -306,6 +332,22 @@ export class LightPeer {
       max_retransmits: options.maxRetransmits,
       data: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
     });
+  }
+
+  flood(flood: Flood): void {
+    this.#wiring.command('flood', {
+      stream: flood.stream,
+      per_s: flood.perSecond,
+      stamp_at: flood.stampAt,
+      sequence_at: flood.sequenceAt,
+      unordered: flood.unordered,
+      max_retransmits: flood.maxRetransmits,
+      data: Buffer.from(flood.message).toString('base64'),
+    });
+  }
+
+  endFlood(stream: number): void {
+    this.#wiring.command('flood', { stream, per_s: 0 });
   }
 
   /** Stops (or goes on) reading data, so that the server's sending window runs full. */

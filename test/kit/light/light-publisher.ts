@@ -13,6 +13,9 @@ import {
 
 export type FakeAudio = { name?: string; levelDbov?: number; payloadBytes?: number };
 
+/** Sizes of encoded frames that the endpoint was given, by their number there. */
+export type Trace = { number: number; fps: number };
+
 export type FakeVideo = {
   name?: string;
   /** Three layers q, h, f instead of one. */
@@ -22,6 +25,9 @@ export type FakeVideo = {
   bitrateBps?: number;
   width?: number;
   height?: number;
+  /** Where frame sizes come from in place of the bit rate: one for each layer, low to high. */
+  traces?: readonly Trace[];
+  traceFrom?: number;
 };
 
 export type PublisherOptions = {
@@ -183,6 +189,7 @@ function outgoing(track: PublishedTrack, layer: number): Omit<OutgoingStream, 's
     return { kind: 'audio', payloadType: payloadTypes.audio, levelDbov, payloadBytes };
   }
   const below = track.streams.length - 1 - layer;
+  const trace = track.video.traces?.at(-1 - below);
   const { fps = 15, bitrateBps = 300_000, width = 640, height = 360 } = track.video;
   return {
     kind: 'video',
@@ -192,6 +199,7 @@ function outgoing(track: PublishedTrack, layer: number): Omit<OutgoingStream, 's
     bitrateBps: Math.round(bitrateBps / 3 ** below),
     width: width >> below,
     height: height >> below,
+    ...(trace === undefined ? {} : { fps: trace.fps, trace: trace.number, traceFrom: track.video.traceFrom ?? 0 }),
   };
 }
 

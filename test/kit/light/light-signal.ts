@@ -23,6 +23,10 @@ export type SignalOptions = {
   /** Query parameters beside the token. */
   query: Record<string, string>;
   timeoutMs: number;
+  /** Authority to trust for `wss://`, and the name that is expected. */
+  tls?: { ca: string; servername: string };
+  /** Leave out what only shows others: participant updates, speakers, quality. */
+  crowd?: boolean;
   onMessage: (message: SignalMessage) => void;
   onClose: (code: number) => void;
 };
@@ -39,6 +43,8 @@ export class LightSignal {
   #openedAtMs = 0;
   /** From the opening of the socket to its first message. */
   firstMessageDelayMs = Number.NaN;
+  /** All frames that came, those that were left out too. */
+  readonly received = { messages: 0, bytes: 0 };
   #started = false;
   #closeCode: number | undefined;
   #pings: NodeJS.Timeout | undefined;
@@ -48,6 +54,7 @@ export class LightSignal {
     const query = new URLSearchParams({ access_token: options.token, ...options.query });
     const socket = new WebSocket(`${options.url.replace(/^http/, 'ws')}/rtc?${query.toString()}`, {
       perMessageDeflate: false,
+      ...options.tls,
     });
     const signal = new LightSignal(socket, options);
     try {
@@ -70,7 +77,11 @@ export class LightSignal {
     });
     socket.on('message', (data: Buffer, binary) => {
       if (awaitsFirst) this.firstMessageDelayMs = performance.now() - this.#openedAtMs;
-      const { message } = binary ? SignalResponse.fromBinary(data) : SignalResponse.fromJsonString(data.toString());
+      this.received.messages += 1;
+      this.received.bytes += data.length;
+      if (options.crowd && binary && !awaitsFirst && isForShow(data)) return;
+      const frame = options.crowd && binary && awaitsFirst ? withoutOthers(data) : data;
+      const { message } = binary ? SignalResponse.fromBinary(frame) : SignalResponse.fromJsonString(data.toString());
       if (message.case === undefined) return;
       if (awaitsFirst) this.#first.resolve(message);
       else if (this.#started) options.onMessage(message);
@@ -131,4 +142,63 @@ export class LightSignal {
     this.#socket.close(1000);
     await withDeadline(closed, 'close of the signal socket', 2000).catch(() => this.#socket.terminate());
   }
+}
+
+/** Tags of `update`, `speakers_changed`, `room_update` and `connection_quality` in a SignalResponse. */
+const forShow: readonly number[] = [5, 10, 11, 12].map((field) => (field << 3) | 2);
+
+function isForShow(frame: Buffer): boolean {
+  return forShow.includes(frame[0] ?? 0);
+}
+
+const joinTag = (1 << 3) | 2;
+const otherParticipantsTag = (3 << 3) | 2;
+
+/** The `join` of a SignalResponse without its `other_participants`, which take longer to read than all the rest. */
+function withoutOthers(frame: Buffer): Buffer {
+  if (frame[0] !== joinTag) return frame;
+  const parts: Buffer[] = [];
+  let at = readVarint(frame, 1).next;
+  while (at < frame.length) {
+    const start = at;
+    const tag = readVarint(frame, at);
+    at = endOfField(frame, tag);
+    if (tag.value !== otherParticipantsTag) parts.push(frame.subarray(start, at));
+  }
+  const body = Buffer.concat(parts);
+  return Buffer.concat([Buffer.from([joinTag]), writeVarint(body.length), body]);
+}
+
+function endOfField(frame: Buffer, tag: { value: number; next: number }): number {
+  const { value, next } = readVarint(frame, tag.next);
+  switch (tag.value & 7) {
+    case 0:
+      return next;
+    case 1:
+      return tag.next + 8;
+    case 2:
+      return next + value;
+    case 5:
+      return tag.next + 4;
+    default:
+      throw new Error(`wire type ${tag.value & 7} in a message of the server`);
+  }
+}
+
+function readVarint(frame: Buffer, start: number): { value: number; next: number } {
+  let value = 0;
+  let scale = 1;
+  for (let at = start; at < frame.length; at += 1, scale *= 128) {
+    const byte = frame[at] ?? 0;
+    value += (byte & 127) * scale;
+    if (byte < 128) return { value, next: at + 1 };
+  }
+  throw new Error('a message of the server ends within a number');
+}
+
+function writeVarint(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest & 127) | 128);
+  return Buffer.from([...bytes, rest]);
 }

@@ -1,4 +1,4 @@
-import { answerSection, extensionUris, parseDescription, writeDescription } from './description.ts';
+import { answerSection, extensionUris, parseDescription, writeDescription, type Section } from './description.ts';
 import type { LightEndpoint } from './light-endpoint.ts';
 import { newIceCredentials, type IncomingStream, type LightPeer, type PeerEvent } from './light-peer.ts';
 
@@ -17,6 +17,8 @@ export type SubscriberOptions = {
   endpoint: LightEndpoint;
   onEvent: (event: PeerEvent) => void;
   countData: boolean;
+  sample?: number | undefined;
+  nack?: boolean;
   reroute: Reroute;
 };
 
@@ -33,7 +35,8 @@ export class LightSubscriber {
 
   constructor(options: SubscriberOptions) {
     this.#options = options;
-    this.peer = options.endpoint.open({ onEvent: options.onEvent, countData: options.countData, sctp: true });
+    const { onEvent, countData, sample } = options;
+    this.peer = options.endpoint.open({ onEvent, countData, sctp: true, ...(sample === undefined ? {} : { sample }) });
   }
 
   answer(sdp: string, midToTrackId: Record<string, string>): string {
@@ -55,53 +58,43 @@ export class LightSubscriber {
     return this.lastAnswer;
   }
 
-  #follow(sections: ReturnType<typeof parseDescription>['sections'], midToTrackId: Record<string, string>): void {
+  #follow(sections: Section[], midToTrackId: Record<string, string>): void {
     const streams = new Map<number, string>();
     const former = new Map([...this.tracks.values()].map(({ mid, ssrc }) => [mid, ssrc]));
     this.tracks.clear();
     for (const section of sections) {
       const [ssrc] = section.ssrcs;
-      if (
-        section.direction !== 'sendonly' ||
-        ssrc === undefined ||
-        (section.kind !== 'audio' && section.kind !== 'video')
-      )
-        continue;
-      const transportCcId = section.extensions.get(extensionUris.transportCc);
+      const { kind, mid } = section;
+      if (section.direction !== 'sendonly' || ssrc === undefined || (kind !== 'audio' && kind !== 'video')) continue;
       const codec = section.codecs[0]?.name ?? '';
-      const probator = section.mid === 'probator';
-      const kind = probator ? 'padding' : section.kind;
-      streams.set(ssrc, section.mid);
-      if (!this.#streams.has(ssrc))
-        this.peer.receive(toStream({ ssrc, kind, codec, transportCcId, continues: former.get(section.mid) }));
+      const probator = mid === 'probator';
+      const continues = former.get(mid);
+      this.#receive(streams, mid, {
+        ssrc,
+        kind: probator ? 'padding' : kind,
+        codec,
+        ...this.#repairOf(section),
+        ...(continues === undefined ? {} : { continues }),
+      });
       const rtx = section.rtx.get(ssrc);
-      if (rtx !== undefined) {
-        streams.set(rtx, section.mid);
-        if (!this.#streams.has(rtx)) this.peer.receive({ ssrc: rtx, kind: 'padding' });
-      }
+      if (rtx !== undefined) this.#receive(streams, mid, { ssrc: rtx, kind: 'padding', repairs: ssrc });
       if (probator) continue;
       const [publisherSid = '', inStream = ''] = section.streamId.split('|');
-      const trackSid = midToTrackId[section.mid] ?? (inStream.startsWith('TR') ? inStream : section.trackId);
-      this.tracks.set(trackSid, { trackSid, publisherSid, kind: section.kind, mid: section.mid, ssrc, codec });
+      const trackSid = midToTrackId[mid] ?? (inStream.startsWith('TR') ? inStream : section.trackId);
+      this.tracks.set(trackSid, { trackSid, publisherSid, kind, mid, ssrc, codec });
     }
     for (const gone of this.#streams.keys()) if (!streams.has(gone)) this.peer.stopReceiving(gone);
     this.#streams = streams;
   }
-}
 
-function toStream(stream: {
-  ssrc: number;
-  kind: IncomingStream['kind'];
-  codec: string;
-  transportCcId: number | undefined;
-  continues: number | undefined;
-}): IncomingStream {
-  const { ssrc, kind, codec, transportCcId, continues } = stream;
-  return {
-    ssrc,
-    kind,
-    codec,
-    ...(transportCcId === undefined ? {} : { transportCcId }),
-    ...(continues === undefined ? {} : { continues }),
-  };
+  #receive(streams: Map<number, string>, mid: string, stream: IncomingStream): void {
+    streams.set(stream.ssrc, mid);
+    if (!this.#streams.has(stream.ssrc)) this.peer.receive(stream);
+  }
+
+  #repairOf(section: Section): { nack: boolean; transportCcId?: number } {
+    const transportCcId = section.extensions.get(extensionUris.transportCc);
+    const nack = this.#options.nack === true && section.attributes.some((line) => /^rtcp-fb:\S+ nack$/.test(line));
+    return { nack, ...(transportCcId === undefined ? {} : { transportCcId }) };
+  }
 }

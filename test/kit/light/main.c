@@ -2,19 +2,23 @@
  * The loop: commands from stdin, datagrams of all peers, a tick of 10 ms while there are peers. One thread.
  *
  * Commands (`verb peer key=value …`), `ssrc` names a stream, `token` comes back in the answer:
- *   open      ufrag password dtls=client|server [bind] [bind_port] [sctp=0|1] [sctp_port] [count_data=0|1]
+ *   open      ufrag password dtls=client|server [bind] [bind_port] [sctp=0|1] [sctp_port] [count_data=0|1] [sample]
  *   remote    remote_ufrag remote_password candidates=ip:port,… [ufrag password] [fingerprint] [dtls]   (again = ICE
  *             restart; with another fingerprint also a new DTLS connection)
- *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext] [continues=ssrc]   receive-stop ssrc
+ *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext] [nack=0|1] [repairs=ssrc] [continues=ssrc]
+ *   receive-stop ssrc
  *   publish   ssrc kind pt [mid mid_ext rid rid_ext level_ext tcc_ext fps bps width height level payload_bytes paused
- *             temporal_layers=1|3]
+ *             temporal_layers=1|3 trace trace_from]
  *   publish-set ssrc [paused level fps bps]                            publish-stop ssrc
  *   watch     ssrc token [ms] [key=0|1]   answered by `watched` once `ms` of gapless packets (and a key frame) came
  *   stats     token [reset=0|1]           pli ssrc
  *   channel   stream label [unordered max_retransmits]
  *   send      stream data=base64 [ppid unordered max_retransmits]
+ *   flood     stream data=base64 per_s [stamp_at sequence_at unordered max_retransmits]    per_s=0 ends it
  *   read      on=0|1                      stop or go on reading data, to play a reader that hangs
  *   close     [silent=0|1]                silent: no DTLS goodbye, as when a client dies
+ *   trace     sizes=bytes,bytes,…         frame sizes for `publish`; the number in place of the peer names it, from 1
+ *   totals    token [reset=0|1]           of all peers together; needs no peer
  *   usage     token                       of the process; needs no peer
  */
 #define _GNU_SOURCE
@@ -65,6 +69,8 @@ peer *find_peer(uint32_t id) {
   return NULL;
 }
 
+peer *first_peer(void) { return peers; }
+
 static void set_ticking(bool on) {
   struct itimerspec every = {{0, on ? TICK_US * 1000 : 0}, {0, on ? TICK_US * 1000 : 0}};
   timerfd_settime(tick_fd, 0, &every, NULL);
@@ -102,6 +108,7 @@ static void open_peer(const command *c) {
   p->sctp_wanted = number(c, "sctp", 0);
   p->sctp_port = (uint16_t)number(c, "sctp_port", 5000);
   p->count_data = number(c, "count_data", 0);
+  p->sample = (uint32_t)number(c, "sample", 0);
   p->queue_tail = &p->queue;
   if (!bind_socket(p, field(c, "bind"), atoi(field(c, "bind_port")))) {
     event("problem %u what=socket errno=%d", p->id, errno);
@@ -170,6 +177,7 @@ static void peer_command(peer *p, const command *c, uint64_t now) {
   else if (!strcmp(verb, "pli")) request_key_frame(p, ssrc);
   else if (!strcmp(verb, "channel")) channel_command(p, c);
   else if (!strcmp(verb, "send")) send_command(p, c);
+  else if (!strcmp(verb, "flood")) flood_command(p, c, now);
   else if (!strcmp(verb, "close")) close_peer(p, number(c, "silent", 0));
   else if (!strcmp(verb, "read")) {
     p->data_paused = !number(c, "on", 1);
@@ -182,6 +190,8 @@ static void run_line(char *line, uint64_t now) {
   if (!parse_command(line, &c)) return;
   if (!strcmp(c.verb, "open")) return open_peer(&c);
   if (!strcmp(c.verb, "usage")) return print_usage(&c);
+  if (!strcmp(c.verb, "totals")) return totals_command(&c);
+  if (!strcmp(c.verb, "trace")) return trace_command(&c);
   peer *p = find_peer(c.peer);
   if (p) peer_command(p, &c, now);
   else event("problem %u what=no-such-peer token=%ld", c.peer, number(&c, "token", 0));
@@ -239,6 +249,8 @@ static void tick(void) {
     dtls_tick(p);
     publish_tick(p, now);
     rtcp_tick(p, now);
+    repair_tick(p, now);
+    if (p->floods) flood_tick(p, now);
     if (p->queue) data_drain(p);
   }
   data_tick((uint32_t)((now - last_tick_us) / 1000));

@@ -2,7 +2,8 @@
  * Fake publishers: Opus (50 packets a second, audio level) and VP8, one stream per simulcast layer. As libwebrtc does, VP8
  * has a picture id always, and three temporal layers with TL0PICIDX where asked (simulcast); mediasoup forwards a stream
  * that names only layer 0 of several declared ones not at all. Payloads are filler whose last 12 bytes are a mark and the
- * time of sending, from which receivers of this kit sample the delay.
+ * time of sending, from which receivers of this kit sample the delay. Frames have one size, or the sizes of a trace that was
+ * recorded from an encoder.
  */
 #include "endpoint.h"
 
@@ -13,6 +14,28 @@
 #define PAYLOAD_LIMIT 1100
 #define KEY_FRAME_FACTOR 4
 #define SENDER_HASTE_US 100000
+
+static struct {
+  uint32_t *sizes;
+  uint32_t count, average;
+} traces[MAX_TRACES];
+
+void trace_command(const command *c) {
+  if (!c->peer || c->peer > MAX_TRACES) return;
+  uint32_t count = 0, capacity = 0, *sizes = NULL;
+  uint64_t sum = 0;
+  for (const char *at = field(c, "sizes"); *at;) {
+    char *end;
+    if (count == capacity) sizes = realloc(sizes, sizeof *sizes * (capacity = capacity ? capacity * 2 : 256));
+    sizes[count] = (uint32_t)strtoul(at, &end, 10);
+    sum += sizes[count++];
+    at = *end == ',' ? end + 1 : end;
+  }
+  free(traces[c->peer - 1].sizes);
+  traces[c->peer - 1].sizes = sizes;
+  traces[c->peer - 1].count = count;
+  traces[c->peer - 1].average = count ? (uint32_t)(sum / count) : 0;
+}
 
 stream_out *find_stream_out(peer *p, uint32_t ssrc) {
   for (stream_out *s = p->out; s; s = s->next)
@@ -51,6 +74,13 @@ void publish_command(peer *p, const command *c, uint64_t now) {
   random_bytes(&s->seq, sizeof s->seq);
   random_bytes(&s->timestamp, sizeof s->timestamp);
   set_rates(s, c);
+  long trace = number(c, "trace", 0);
+  s->average_bytes = s->frame_bytes;
+  if (trace > 0 && trace <= MAX_TRACES && traces[trace - 1].count) {
+    s->trace = (int)trace;
+    s->trace_at = (uint32_t)number(c, "trace_from", 0);
+    s->average_bytes = traces[trace - 1].average;
+  }
   s->next_us = now;
   s->next = p->out;
   p->out = s;
@@ -67,7 +97,10 @@ void publish_set(peer *p, const command *c) {
   }
   s->paused = paused;
   s->level = (uint8_t)number(c, "level", s->level);
-  if (*field(c, "fps") || *field(c, "payload_bytes")) set_rates(s, c);
+  if (*field(c, "fps") || *field(c, "payload_bytes")) {
+    set_rates(s, c);
+    if (!s->trace) s->average_bytes = s->frame_bytes;
+  }
 }
 
 void publish_stop(peer *p, uint32_t ssrc) {
@@ -141,6 +174,12 @@ static void put_vp8(stream_out *s, uint8_t *at, bool first, bool key) {
   at[8] = (uint8_t)s->height, at[9] = (uint8_t)(s->height >> 8);
 }
 
+static uint32_t next_frame_bytes(stream_out *s) {
+  if (!s->trace) return s->frame_bytes;
+  uint32_t size = traces[s->trace - 1].sizes[s->trace_at++ % traces[s->trace - 1].count];
+  return size < 40 ? 40 : size;
+}
+
 static void send_frame(peer *p, stream_out *s, uint64_t now) {
   static uint8_t packet[MAX_DATAGRAM];
   if (!s->video) {
@@ -155,7 +194,8 @@ static void send_frame(peer *p, stream_out *s, uint64_t now) {
   s->picture_id++;
   s->pattern_at = key ? 0 : (s->pattern_at + 1) % sizeof temporal_pattern;
   if (!s->pattern_at) s->tl0++;
-  size_t left = s->frame_bytes * (key ? KEY_FRAME_FACTOR : 1);
+  size_t left = next_frame_bytes(s);
+  if (key) left = (size_t)s->average_bytes * KEY_FRAME_FACTOR;
   for (bool first = true; left; first = false) {
     size_t payload = left > PAYLOAD_LIMIT ? PAYLOAD_LIMIT : left;
     left -= payload;

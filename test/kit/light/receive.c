@@ -1,6 +1,7 @@
 /*
  * Incoming RTP: counted by the clear header alone. Only the first packet of each video frame and one audio packet in fifty
- * are decrypted: enough to see VP8 key frames with their size and to sample the delay that our own publishers stamp.
+ * are decrypted: enough to see VP8 key frames with their size and to sample the delay that our own publishers stamp. Peers
+ * opened with `sample` decrypt one packet of so many, and first packets only while a watch waits for a key frame.
  */
 #include "endpoint.h"
 
@@ -28,6 +29,8 @@ void receive_command(peer *p, const command *c) {
   s->ssrc = ssrc;
   s->kind = !strcmp(kind, "video") ? STREAM_VIDEO : !strcmp(kind, "audio") ? STREAM_AUDIO : STREAM_PADDING;
   s->vp8 = !strcmp(field(c, "codec"), "vp8");
+  s->nack = number(c, "nack", 0);
+  s->repairs_ssrc = (uint32_t)number(c, "repairs", 0);
   stream_in *former = find_stream_in(p, (uint32_t)number(c, "continues", 0));
   if (former && former->started) {
     s->continues_us = former->last_us;
@@ -42,6 +45,7 @@ void receive_stop(peer *p, uint32_t ssrc) {
     if ((*at)->ssrc != ssrc) continue;
     stream_in *gone = *at;
     *at = gone->next;
+    free(gone->missing);
     free(gone);
     return;
   }
@@ -54,6 +58,7 @@ static void restart(stream_in *s, uint16_t seq, uint64_t now) {
   s->seen = 1;
   s->expected_prior = s->received_prior = 0;
   s->run_us = now;
+  s->missing_count = 0;
 }
 
 /* Keeps sequence numbers extended and the run of gapless packets; false for a packet that was there before. */
@@ -71,6 +76,7 @@ static bool count_sequence(stream_in *s, uint16_t seq, uint64_t now) {
     restart(s, seq, now);
   } else if (delta > 0) {
     if (delta > 1 || now - s->last_us > MAX_SILENCE_US) s->run_us = now;
+    if (delta > 1 && s->nack) repair_gap(s, (uint16_t)(s->max_seq + 1), delta - 1, now);
     s->max_seq += (uint32_t)delta;
     s->received++;
     s->seen = delta >= WINDOW ? 1 : s->seen << delta | 1;
@@ -106,6 +112,7 @@ static void look_inside(peer *p, stream_in *s, const uint8_t *data, size_t size,
     s->delay_samples++;
     s->delay_sum_us += delay;
     if (delay > s->delay_max_us) s->delay_max_us = delay;
+    histogram_add(&all.media_delay, delay);
   }
   if (!s->vp8 || (payload[0] & 0x17) != 0x10) return;
   size_t at = 1;
@@ -117,8 +124,10 @@ static void look_inside(peer *p, stream_in *s, const uint8_t *data, size_t size,
   }
   const uint8_t *frame = payload + at;
   if (at + 10 > left || frame[0] & 1) return;
+  uint16_t width = (uint16_t)((frame[6] | frame[7] << 8) & 0x3fff);
+  s->size_changes += s->key_frames && s->width != width;
   s->key_frames++;
-  s->width = (uint16_t)((frame[6] | frame[7] << 8) & 0x3fff);
+  s->width = width;
   s->height = (uint16_t)((frame[8] | frame[9] << 8) & 0x3fff);
   event("keyframe %u ssrc=%u width=%u height=%u", p->id, s->ssrc, s->width, s->height);
 }
@@ -169,14 +178,20 @@ void rtp_input(peer *p, uint8_t *data, size_t size, uint64_t now) {
   s->packets++;
   s->bytes += size;
   bool first = !s->started;
+  if (s->repairs_ssrc) {
+    rtx_input(p, s, data, size, now);
+    return;
+  }
   if (!count_sequence(s, get16(data + 2), now)) return;
+  if (s->missing_count) repair_arrived(p, s, get16(data + 2), now);
   if (now - s->last_us > s->max_gap_us) s->max_gap_us = now - s->last_us;
   s->last_us = now;
   uint32_t timestamp = get32(data + 4);
   bool new_frame = first || timestamp != s->timestamp;
   s->timestamp = timestamp;
-  if (s->kind == STREAM_VIDEO ? new_frame : s->kind == STREAM_AUDIO && s->packets % AUDIO_SAMPLE == 1)
-    look_inside(p, s, data, size, now);
+  bool awaits_key = s->watched && s->watch_key && !s->key_frames;
+  bool sampled = s->kind != STREAM_PADDING && s->packets % (p->sample ? p->sample : AUDIO_SAMPLE) == 1;
+  if (s->kind == STREAM_VIDEO && (awaits_key || !p->sample) ? new_frame : sampled) look_inside(p, s, data, size, now);
   check_watch(p, s, now);
 }
 

@@ -13,9 +13,10 @@
 #define TCC_REFERENCE_US 64000
 
 enum { SENDER_REPORT = 200, RECEIVER_REPORT = 201, RTP_FEEDBACK = 205, PAYLOAD_FEEDBACK = 206 };
+enum { FORMAT_NACK = 1 };
 enum { FORMAT_PLI = 1, FORMAT_FIR = 4, FORMAT_TRANSPORT_CC = 15 };
 
-static void send_rtcp(peer *p, uint8_t *packet, size_t size) {
+void send_rtcp(peer *p, uint8_t *packet, size_t size) {
   int length = (int)size;
   if (p->srtp_out && srtp_protect_rtcp(p->srtp_out, packet, &length) == srtp_err_status_ok)
     send_datagram(p, &p->remote, packet, (size_t)length);
@@ -33,6 +34,25 @@ void request_key_frame(peer *p, uint32_t ssrc) {
   put32(packet + 8, ssrc);
   head(packet, FORMAT_PLI, PAYLOAD_FEEDBACK, 12);
   send_rtcp(p, packet, 12);
+  all.plis++;
+}
+
+/* RFC 4585 section 6.2.1; sequences ascend. */
+void send_nack(peer *p, uint32_t ssrc, const uint16_t *sequences, int count) {
+  uint8_t packet[12 + 4 * MAX_MISSING + SRTP_MAX_TRAILER_LEN + 8];
+  size_t size = 12;
+  for (int i = 0; i < count;) {
+    uint16_t first = sequences[i++], mask = 0;
+    for (; i < count && (uint16_t)(sequences[i] - first) <= 16; i++) mask |= (uint16_t)(1u << ((uint16_t)(sequences[i] - first) - 1));
+    put16(packet + size, first);
+    put16(packet + size + 2, mask);
+    size += 4;
+  }
+  put32(packet + 4, OWN_SSRC);
+  put32(packet + 8, ssrc);
+  head(packet, FORMAT_NACK, RTP_FEEDBACK, size);
+  send_rtcp(p, packet, size);
+  all.nacks++;
 }
 
 static void want_key_frame(peer *p, uint32_t ssrc) {
