@@ -160,7 +160,13 @@ describe('participants of light clients that are moved to another node', () => {
     ] as const) {
       await receiver.waitFor(
         () => texts(receiver, sender).length >= count,
-        () => `${receiver.identity} has ${texts(receiver, sender).length} of ${count} of ${sender.identity}`,
+        () => {
+          const received = new Set(texts(receiver, sender));
+          const missing = Array.from({ length: count }, (_, index) => String(index)).filter(
+            (text) => !received.has(text),
+          );
+          return `${receiver.identity} lacks ${missing.join()} of ${count} of ${sender.identity}`;
+        },
       );
       assert.deepEqual(
         texts(receiver, sender),

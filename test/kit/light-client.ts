@@ -86,6 +86,7 @@ export class LightClient {
   #negotiation: Promise<void> = Promise.resolve();
   #offerId = 0;
   #sequence = 0;
+  #isResuming = false;
   #token: string;
   #closing = false;
 
@@ -362,6 +363,8 @@ export class LightClient {
     }
     this.#sentReliable.push({ sequence: packet.sequence, bytes });
     if (this.#sentReliable.length > reliableHistoryLimit) this.#sentReliable.shift();
+    // As livekit-client: it goes out at the end of the resume, behind what the server missed.
+    if (this.#isResuming) return;
     this.#publisher?.peer.send(channelStreams._reliable, bytes);
   }
 
@@ -378,6 +381,15 @@ export class LightClient {
 
   /** Comes back with `reconnect=1`, restarts ICE of both connections, sends again what the server missed. */
   async resume(reason = 1): Promise<ReconnectResponse> {
+    this.#isResuming = true;
+    try {
+      return await this.#resume(reason);
+    } finally {
+      this.#isResuming = false;
+    }
+  }
+
+  async #resume(reason: number): Promise<ReconnectResponse> {
     this.#signal?.cut();
     const first = await this.#openSignal({ reconnect: '1', sid: this.sid, reconnect_reason: String(reason) });
     if (first.case !== 'reconnect')
