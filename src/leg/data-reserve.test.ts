@@ -19,7 +19,7 @@ describe('data of a leg that waits to take over', () => {
     const { reserve, clock } = create();
     for (const order of [1, 2, 3, 4]) reserve.add(packet('a', order));
     reserve.add(packet('b', 1));
-    clock.nowMs += 2000;
+    clock.nowMs += 3500;
     const taken = reserve.takeAfter([{ senderSid: 'a', order: 2 }], new Map());
     assert.deepEqual(
       taken.map(({ senderSid, order }) => `${senderSid}${order}`),
@@ -31,7 +31,7 @@ describe('data of a leg that waits to take over', () => {
   it('holds numbered packets of the last moments again, which clients drop if they have them', () => {
     const { reserve, clock } = create();
     reserve.add(packet('a', 1));
-    clock.nowMs += 2000;
+    clock.nowMs += 3500;
     reserve.add(packet('a', 2));
     reserve.add(packet('a', 3, 0));
     reserve.add(packet('a', 4));
@@ -60,6 +60,21 @@ describe('data of a leg that waits to take over', () => {
         ['', 9],
       ],
     );
+  });
+
+  it('is told by a leg that holds packets back up to which it has delivered', () => {
+    const { reserve } = create();
+    reserve.add(packet('a', 3, 0));
+    reserve.add(packet('a', 4, 0));
+    reserve.add(packet('', 0));
+    const had = [
+      { senderSid: 'a', order: 4 },
+      { senderSid: 'b', order: 7 },
+    ];
+    assert.deepEqual(reserve.without(had), [
+      { senderSid: 'a', order: 2 },
+      { senderSid: 'b', order: 7 },
+    ]);
   });
 
   it('forgets what is too old, and refuses what is too much', () => {

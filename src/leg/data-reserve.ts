@@ -15,7 +15,7 @@ export type DataReserveOptions = {
  * What the old leg put on the wire last may be lost with its association. Numbered packets of this time are delivered
  * again: clients drop what they have (livekit-client and the Rust core compare numbers per sender).
  */
-const doubtMs = 1500;
+const doubtMs = 3000;
 
 export class DataReserve {
   readonly #options: DataReserveOptions;
@@ -28,6 +28,20 @@ export class DataReserve {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** What was delivered, when of what the node has had the packets here were not. */
+  without(delivered: HeldData['delivered']): HeldData['delivered'] {
+    const first = new Map<string, number>();
+    for (const { packet } of this.#entries) {
+      if (packet.order > 0 && !first.has(packet.senderSid)) {
+        first.set(packet.senderSid, packet.order);
+      }
+    }
+    return delivered.map(({ senderSid, order }) => {
+      const reserved = first.get(senderSid);
+      return { senderSid, order: reserved === undefined ? order : Math.min(order, reserved - 1) };
+    });
   }
 
   /** @returns false when there is no room */

@@ -89,6 +89,11 @@ export class LegData {
     return false;
   }
 
+  /** How far it has delivered, when `delivered` is what its node has had. */
+  progress(delivered: HeldData['delivered']): HeldData['delivered'] {
+    return this.#reserve?.without(delivered) ?? delivered;
+  }
+
   /** It delivers again, after `hold`. */
   release(): void {
     const packets = this.#reserve?.takeAll() ?? [];

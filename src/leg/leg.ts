@@ -378,7 +378,9 @@ export class Leg implements DataMember {
     }
     const snapshot = await this.#snapshot();
     this.#isDeaf = true;
-    this.#send({ kind: 'held', leg, snapshot, data: data.progressOf(leg) });
+    const progress = data.progressOf(leg);
+    const delivered = this.#data.progress(progress.delivered);
+    this.#send({ kind: 'held', leg, snapshot, data: { ...progress, delivered } });
   }
 
   /**

@@ -7,7 +7,7 @@ import type { RoomState } from './room-state.ts';
 
 const timing = {
   /** Publishers that move together are switched together, so that each subscriber negotiates once. */
-  switchCollectMs: 100,
+  switchCollectMs: 50,
   /** Chromium closes its data channels when the old end is gone right after the new one is up. */
   oldLegMs: 500,
   /** Subscribers that have not switched by then lose nothing by waiting any longer. */

@@ -3,28 +3,13 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { RoomEvent, VideoCodec } from '@livekit/rtc-node';
 import { TestBrowser, type BrowserClient, type PageWindow } from '../kit/browser.ts';
 import { startMoveCluster, type MoveCluster, type Place } from '../kit/move-cluster.ts';
+import { eventsOfNoMove, recordEvents } from '../kit/moved-clients.ts';
 import { disposeRtcNode, RtcClient, type HeardAudio, type SeenVideo } from '../kit/rtc-node.ts';
 import { until } from '../kit/until.ts';
 
 declare const window: PageWindow;
 
 const rounds = Number(process.env['PLENUM_MOVE_ROUNDS'] ?? 1);
-
-/** What the application must never hear of a move. */
-const forbidden = [
-  'trackSubscribed',
-  'trackUnsubscribed',
-  'trackPublished',
-  'trackUnpublished',
-  'trackMuted',
-  'trackUnmuted',
-  'participantConnected',
-  'participantDisconnected',
-  'localTrackUnpublished',
-  'localTrackPublished',
-  'disconnected',
-  'reconnecting',
-];
 
 describe('real clients that are moved to another node', () => {
   let cluster: MoveCluster;
@@ -100,20 +85,7 @@ describe('real clients that are moved to another node', () => {
     const heard: HeardAudio = bob.listen(await bob.waitForTrack('alice', 'audio'));
     await until(() => (seen.frames > 5 && heard.peak > 1000 ? '' : 'bob neither hears nor sees alice'));
 
-    const bobsEvents: string[] = [];
-    for (const event of [
-      RoomEvent.TrackSubscribed,
-      RoomEvent.TrackUnsubscribed,
-      RoomEvent.TrackPublished,
-      RoomEvent.TrackUnpublished,
-      RoomEvent.ParticipantConnected,
-      RoomEvent.ParticipantDisconnected,
-      RoomEvent.LocalTrackPublished,
-      RoomEvent.LocalTrackUnpublished,
-      RoomEvent.Disconnected,
-    ] as const) {
-      bob.room.on(event, () => void bobsEvents.push(event));
-    }
+    const bobsEvents = recordEvents(bob);
     const marks = new Map<BrowserClient, number>();
     for (const page of [alice, carol]) marks.set(page, (await page.events()).length);
 
@@ -132,10 +104,10 @@ describe('real clients that are moved to another node', () => {
         };
         send();
       }, undefined);
-    await startSending(alice);
     let bobSent = 0;
     const bobReceived: string[] = [];
     bob.room.on(RoomEvent.DataReceived, (payload) => void bobReceived.push(Buffer.from(payload).toString()));
+    await startSending(alice);
     const bobSending = setInterval(() => {
       void bob.local.publishData(Buffer.from(String(bobSent)), { reliable: true });
       bobSent += 1;
@@ -198,7 +170,7 @@ describe('real clients that are moved to another node', () => {
     for (const page of [alice, carol]) {
       const events = (await page.events()).slice(marks.get(page));
       assert.deepEqual(
-        events.filter((event) => forbidden.includes(event)),
+        events.filter((event) => eventsOfNoMove.includes(event)),
         [],
         `${page.identity}: ${events.join()}`,
       );

@@ -374,6 +374,10 @@ export class LightClient {
     await this.#publisher?.peer.waitConnected(this.#timeoutMs);
   }
 
+  get isClosing(): boolean {
+    return this.#closing;
+  }
+
   /** Breaks the signal socket as a lost network would; media goes on. */
   cutSocket(): void {
     this.#signal?.cut();
@@ -406,12 +410,28 @@ export class LightClient {
       }),
     });
     const response = first.value;
-    if (this.#publisher) await this.#negotiate(true);
-    await this.#waitConnected();
+    await this.#whileSocketLives(async () => {
+      if (this.#publisher) await this.#negotiate(true);
+      await this.#waitConnected();
+    });
     for (const { sequence, bytes } of this.#sentReliable) {
       if (sequence > response.lastMessageSeq) this.#publisher?.peer.send(channelStreams._reliable, bytes);
     }
     return response;
+  }
+
+  /** A resume whose socket is lost will not come to its end; the next one can begin. */
+  async #whileSocketLives(work: () => Promise<void>): Promise<void> {
+    const lost = Promise.withResolvers<never>();
+    const look = (): void => {
+      if (this.socketCloseCode !== undefined) lost.reject(new Error('the signal socket was lost during the resume'));
+    };
+    this.#looks.add(look);
+    try {
+      await Promise.race([work(), lost.promise]);
+    } finally {
+      this.#looks.delete(look);
+    }
   }
 
   async leave(reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED): Promise<void> {
