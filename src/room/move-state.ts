@@ -12,6 +12,7 @@ export type LegMoveAction = Extract<
 /** Where it goes, once it is decided. */
 type Going = {
   target: NodeId;
+  /** When its present step began. */
   sinceMs: number;
   /** Attempts in a row that came to nothing before this one. */
   failures: number;

@@ -292,6 +292,21 @@ describe('moving a participant to another leg', () => {
     assert.deepEqual(room.closedLegs(), [`${legId(bob.sid, 2)} server-shutdown`, `${bob.sid} server-shutdown`]);
   });
 
+  it('gives a client that was slow to come back its whole time to come up', () => {
+    const room = new MovingRoom();
+    const alice = room.enter('alice', chromium);
+    room.prepare(alice);
+    room.trigger(alice, 'resume');
+    room.pass(6_000);
+    alice.connectionId = room.askToResume(alice);
+    room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    room.pass(6_900);
+    const { move } = room.stateOf(alice) ?? {};
+    assert.deepEqual([move?.kind, move?.kind === 'triggered' && move.ageMs], ['triggered', 6_900]);
+    room.pass(200);
+    assert.equal(room.stateOf(alice)?.move.kind, 'reconnecting');
+  });
+
   it('closes all legs of a participant that leaves half-way', () => {
     const room = new MovingRoom();
     const bob = room.listen('bob');

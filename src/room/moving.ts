@@ -211,8 +211,15 @@ export function resumesOnNextLeg(room: RoomState, participant: Participant): boo
   return false;
 }
 
+/** Each step has its time, so that a client that is slow to come back is not told to go when it has just arrived. */
+function enter(room: RoomState, participant: Participant, move: Triggered, step: 'holding' | 'arriving'): void {
+  move.step = step;
+  move.sinceMs = room.nowMs;
+  room.timers.set(`move:${participant.sid}`, room.nowMs + bounds.connectMs);
+}
+
 function hold(room: RoomState, participant: Participant, move: Triggered): void {
-  move.step = 'holding';
+  enter(room, participant, move, 'holding');
   room.timers.set(`moveHold:${participant.sid}`, room.nowMs + bounds.holdMs);
   room.outbox.toLeg({ kind: 'hold', leg: participant.leg, how: move.how });
   room.outbox.toLeg({ kind: 'cut', leg: move.leg });
@@ -224,7 +231,7 @@ function activate(
   { move, held }: { move: Triggered; held: Extract<LegToHost, { kind: 'held' }> },
 ): void {
   const { snapshot, data } = held;
-  move.step = 'arriving';
+  enter(room, participant, move, 'arriving');
   room.timers.clear(`moveHold:${participant.sid}`);
   participant.retiring.push(participant.leg);
   participant.leg = move.leg;
