@@ -295,11 +295,13 @@ describe('moving a participant to another leg', () => {
   it('gives a client that was slow to come back its whole time to come up', () => {
     const room = new MovingRoom();
     const alice = room.enter('alice', chromium);
-    room.prepare(alice);
+    const leg = room.prepare(alice);
     room.trigger(alice, 'resume');
     room.pass(6_000);
     alice.connectionId = room.askToResume(alice);
+    room.pass(2_900);
     room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    room.leg({ kind: 'resumed', leg, lastReliableSequence: 7 });
     room.pass(6_900);
     const { move } = room.stateOf(alice) ?? {};
     assert.deepEqual([move?.kind, move?.kind === 'triggered' && move.ageMs], ['triggered', 6_900]);

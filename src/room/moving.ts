@@ -193,22 +193,26 @@ function trigger(
   }
 }
 
-/** The client is back. @returns whether its session goes on with the new leg */
-export function resumesOnNextLeg(room: RoomState, participant: Participant): boolean {
+/**
+ * The client is back.
+ * @returns how long it may take until the next leg, with which its session goes on, has what it needs; undefined: it goes
+ * on with the present one
+ */
+export function resumesOnNextLeg(room: RoomState, participant: Participant): number | undefined {
   const { move } = participant;
   if (move.kind !== 'triggered') {
-    return false;
+    return undefined;
   }
   if (move.step === 'calling') {
     hold(room, participant, move);
-    return true;
+    return bounds.holdMs;
   }
   if (move.step === 'holding') {
     // Its socket broke at the very moment of an in-place move.
     move.how = 'resume';
-    return true;
+    return bounds.holdMs;
   }
-  return false;
+  return undefined;
 }
 
 /** Each step has its time, so that a client that is slow to come back is not told to go when it has just arrived. */

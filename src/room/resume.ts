@@ -52,10 +52,12 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   }
   participant.resuming = connectionId;
   room.connections.set(connectionId, participant);
-  room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + timing.resumeAnswerTimeoutMs);
-  if (!resumesOnNextLeg(room, participant)) {
+  const handOverMs = resumesOnNextLeg(room, participant);
+  if (handOverMs === undefined) {
     room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
   }
+  const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
+  room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + answeredWithinMs);
 }
 
 /** The newest socket is the right one; a client that roams opens it before the server sees the old one die. */
