@@ -140,8 +140,8 @@ describe('a media node with twenty calls that is drained by moving them', () => 
       send: sends
         ? async () => {
             if (!isSending) return;
-            await client.sendData(Buffer.from(String(sent)));
             sent += 1;
+            await client.sendData(Buffer.from(String(sent - 1)));
           }
         : undefined,
       sent: () => Promise.resolve(sent),

@@ -206,6 +206,38 @@ describe('participants of light clients that are moved to another node', () => {
     for (const client of [alice, bob]) await client.leave();
   });
 
+  it('hear each other when some of them are moved and it is taken back for the others', async () => {
+    const room = 'half';
+    const alice = await join(room, 'alice', { publish: { audio: true } });
+    const bob = await join(room, 'bob', { publish: { audio: true } });
+    const carol = await join(room, 'carol');
+    const everybody = [alice, bob, carol];
+    const tracks = everybody.flatMap(({ publishedTrackSids }) => publishedTrackSids);
+    await watchAll(everybody, tracks);
+    const marks = markMessages(everybody);
+    for (const moved of [alice, bob, carol]) {
+      await cluster.prepare(
+        room,
+        everybody.map(({ sid }) => sid),
+        from,
+        to,
+      );
+      cluster.trigger(room, [moved.sid], from);
+      for (const { sid } of everybody) {
+        const participantSid = cluster.legOf(from, sid)?.participantSid;
+        if (participantSid !== undefined && sid !== moved.sid)
+          cluster.perform({ kind: 'abortPreparation', roomName: room, participantSid, why: 'drain-ended' });
+      }
+      if (moved.publisherPeer !== undefined) await comeBack(moved);
+      await cluster.left(from, [moved.sid]);
+      await watchAll(everybody, tracks);
+      await move(room, [moved], to, from);
+      await watchAll(everybody, tracks);
+    }
+    assertUnnoticed(everybody, marks);
+    for (const client of everybody) await client.leave();
+  });
+
   it('keep muted tracks muted, layers as they were chosen, and a second publication', async () => {
     const room = 'settings';
     const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
