@@ -247,14 +247,34 @@ export class LightClient {
       () => `offer of ${trackSid}, offered are ${this.subscribedTrackSids.join()}`,
       timeoutMs,
     );
-    const leftMs = Math.max(1, timeoutMs - (performance.now() - startMs));
-    const ssrc = this.#subscriber.tracks.get(trackSid)?.ssrc ?? 0;
+    const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - startMs));
     try {
-      return await this.#subscriber.peer.watch(ssrc, { ...options, timeoutMs: leftMs });
+      for (;;) {
+        const ssrc = this.#subscriber.tracks.get(trackSid)?.ssrc ?? 0;
+        const stats = await this.#watchUntilReplaced(trackSid, ssrc, { ...options, timeoutMs: leftMs() });
+        if (stats !== undefined) return stats;
+      }
     } catch (error) {
       throw new Error(
         `${this.identity} waits for ${trackSid}: ${error instanceof Error ? error.message : String(error)}`,
       );
+    }
+  }
+
+  /** @returns undefined when another stream came to carry the track meanwhile */
+  async #watchUntilReplaced(trackSid: string, ssrc: number, options: WatchOptions): Promise<StreamStats | undefined> {
+    const replaced = Promise.withResolvers<undefined>();
+    const abort = new AbortController();
+    const look = (): void => {
+      if (this.#subscriber.tracks.get(trackSid)?.ssrc !== ssrc) replaced.resolve(undefined);
+    };
+    this.#looks.add(look);
+    try {
+      const watching = this.#subscriber.peer.watch(ssrc, { ...options, signal: abort.signal });
+      return await Promise.race([watching, replaced.promise]);
+    } finally {
+      abort.abort();
+      this.#looks.delete(look);
     }
   }
 

@@ -130,7 +130,12 @@ export type Flood = {
   maxRetransmits?: number;
 };
 
-export type WatchOptions = { contiguousMs?: number; keyFrame?: boolean; timeoutMs?: number };
+export type WatchOptions = {
+  contiguousMs?: number;
+  keyFrame?: boolean;
+  timeoutMs?: number /** Gives up. */;
+  signal?: AbortSignal;
+};
 
 type Asked = { answer: Promise<EndpointEvent>; cancel: () => void };
 
@@ -278,12 +283,15 @@ export class LightPeer {
   async watch(ssrc: number, options: WatchOptions = {}): Promise<StreamStats> {
     const timeoutMs = options.timeoutMs ?? 10_000;
     const asked = this.#wiring.ask('watch', { ssrc, ms: options.contiguousMs ?? 0, key: options.keyFrame ?? false });
+    const given = Promise.withResolvers<never>();
+    options.signal?.addEventListener('abort', () => given.reject(new Error('given up')));
     try {
-      const answer = await withDeadline(asked.answer, `media of ${ssrc}`, timeoutMs);
+      const answer = await withDeadline(Promise.race([asked.answer, given.promise]), `media of ${ssrc}`, timeoutMs);
       if (answer.verb !== 'watched') throw new Error(`${answer.text('what')} ${ssrc}`);
       return toStreamStats(answer);
     } catch (error) {
       asked.cancel();
+      if (options.signal?.aborted === true) throw error;
       const stats = (await this.stats()).streams.find((stream) => stream.ssrc === ssrc);
       throw new Error(`${error instanceof Error ? error.message : String(error)}: ${JSON.stringify(stats)}`);
     }
