@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { until } from '../../test/kit/until.ts';
 import { serveHostSearch } from './host-search.ts';
 import type { NodeId } from '../protocol/ids.ts';
-import { MemoryCluster, testTimings } from './cluster-test-kit.ts';
+import { MemoryCluster, openRoom, testTimings } from './cluster-test-kit.ts';
 
 describe('ClusterDirectory', () => {
   let cluster: MemoryCluster;
@@ -46,7 +46,7 @@ describe('ClusterDirectory', () => {
     const directory = await cluster.directory(await cluster.join('one', 'master'));
     const leases = cluster.leases(media);
     await directory.place('lobby');
-    assert.equal((await leases.acquire('lobby', true)).kind, 'owned');
+    assert.equal((await openRoom(media, leases, 'lobby')).kind, 'owned');
     leases.release('lobby');
     await until(async () => ((await directory.locate('lobby')) === undefined ? '' : 'it is still known'));
   });
@@ -58,7 +58,7 @@ describe('ClusterDirectory', () => {
     assert.equal(nodeId, old.nodeId);
     const next = await cluster.join('next', 'media');
     const leases = cluster.leases(old);
-    await leases.acquire('lobby', true);
+    await openRoom(old, leases, 'lobby');
     await leases.renew();
     const epoch = leases.epochOf('lobby') ?? 0;
     const link = directory.connect(old.nodeId);
@@ -99,7 +99,7 @@ describe('ClusterDirectory', () => {
     const [first, second] = [await cluster.join('first', 'media'), await cluster.join('second', 'media')];
     const directory = await cluster.directory(await cluster.join('one', 'master'));
     const leases = cluster.leases(second);
-    assert.equal((await leases.acquire('lobby', true)).kind, 'owned');
+    assert.equal((await openRoom(second, leases, 'lobby')).kind, 'owned');
     serveHostSearch(second.relay, (roomName) => leases.epochOf(roomName));
     serveHostSearch(first.relay, () => undefined);
     cluster.server.stop();

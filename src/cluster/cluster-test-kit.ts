@@ -4,6 +4,7 @@ import { defaultNodeLimits, type NodeLoad } from '../placement/load.ts';
 import { nodeId as toNodeId, type NodeId } from '../protocol/ids.ts';
 import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
+import type { RoomGrant } from './directory.ts';
 import { HostAffirmation } from './host-affirmation.ts';
 import { suspectEndedNodes } from './node-notices.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
@@ -154,4 +155,14 @@ function nodeRecord(nodeId: NodeId, role: string, load: Partial<NodeLoad>): Node
     },
     uptimeMs: 1,
   };
+}
+
+/** What a master and the host that it chooses do for a new room. */
+export async function openRoom(
+  { nodeId, store }: TestMember,
+  leases: RoomLeases,
+  roomName: string,
+): Promise<RoomGrant> {
+  await store.rooms.claim(roomName, nodeId);
+  return leases.acquire(roomName);
 }

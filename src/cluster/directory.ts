@@ -35,8 +35,8 @@ export type RoomGrant =
 
 /** The host's side of the directory in a cluster: what it hosts is only its own as long as the store says so. */
 export interface RoomOwnership extends RoomRegistrar {
-  /** @param mayCreate whether the room may be new. Rejects with code `unavailable` when the store does not answer. */
-  acquire(roomName: string, mayCreate: boolean): Promise<RoomGrant>;
+  /** A room that was placed here. Rejects with code `unavailable` when the store does not answer. */
+  acquire(roomName: string): Promise<RoomGrant>;
   /** The epoch under which this node hosts the room. */
   epochOf(roomName: string): number | undefined;
   /** Whether this node may do or say anything for the room now: to be asked before every act. */

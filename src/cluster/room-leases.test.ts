@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { until } from '../../test/kit/until.ts';
 import { createLog } from '../observe/log.ts';
-import { MemoryCluster, type TestMember } from './cluster-test-kit.ts';
+import { MemoryCluster, openRoom, type TestMember } from './cluster-test-kit.ts';
 import { RoomLeases } from './room-leases.ts';
 import type { ClusterStore } from './store.ts';
 
@@ -23,28 +23,28 @@ describe('RoomLeases', () => {
 
   it('takes a new room, and not one of another node', async () => {
     const leases = cluster.leases(here);
-    assert.deepEqual(await leases.acquire('unknown', false), { kind: 'missing' });
-    const grant = await leases.acquire('mine', true);
+    assert.deepEqual(await leases.acquire('unknown'), { kind: 'missing' });
+    const grant = await openRoom(here, leases, 'mine');
     assert.ok(grant.kind === 'owned' && grant.epoch > 0 && grant.parts === undefined);
     await there.store.rooms.claim('theirs', there.nodeId);
-    assert.deepEqual(await leases.acquire('theirs', true), { kind: 'elsewhere' });
+    assert.deepEqual(await openRoom(here, leases, 'theirs'), { kind: 'elsewhere' });
     assert.equal(leases.size, 1);
   });
 
   it('passes on a room that was meant for it when it takes none, and opens it when nobody else does', async () => {
     await there.store.rooms.claim('early', here.nodeId);
     const draining = cluster.leases(here, there.nodeId, () => false);
-    assert.deepEqual(await draining.acquire('early', true), { kind: 'elsewhere' });
+    assert.deepEqual(await openRoom(here, draining, 'early'), { kind: 'elsewhere' });
     assert.equal((await there.store.rooms.find('early'))?.nodeId, there.nodeId);
     const last = cluster.leases(here, undefined, () => false);
     await there.store.rooms.claim('alone', here.nodeId);
-    assert.equal((await last.acquire('alone', true)).kind, 'owned');
+    assert.equal((await openRoom(here, last, 'alone')).kind, 'owned');
   });
 
   it('hands on what was saved when it gives a room away, and takes no more writes for it', async () => {
     const leases = cluster.leases(here, there.nodeId);
     const next = cluster.leases(there);
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     leases.publish('lobby', bytes('published'));
     leases.save('lobby', [
       { name: 'room', bytes: bytes('facts') },
@@ -54,14 +54,14 @@ describe('RoomLeases', () => {
     await until(async () => ((await here.store.rooms.list([])).length === 1 ? '' : 'nothing is published'));
     assert.equal(await leases.handOver('lobby'), there.nodeId);
     leases.save('lobby', [{ name: 'room', bytes: bytes('too late') }]);
-    const grant = await next.acquire('lobby', true);
+    const grant = await openRoom(there, next, 'lobby');
     assert.ok(grant.kind === 'owned' && grant.parts !== undefined);
     assert.deepEqual([...grant.parts], [['room', bytes('facts')]]);
   });
 
   it('has the store know the newest of a room, or its end, once it is stated', async () => {
     const leases = cluster.leases(here);
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     for (const text of ['first', 'second', 'third']) leases.publish('lobby', bytes(text));
     await leases.stated('lobby');
     assert.deepEqual(await here.store.rooms.list(['lobby']), [bytes('third')]);
@@ -73,7 +73,7 @@ describe('RoomLeases', () => {
 
   it('lets nobody wait for a store that is away', async () => {
     const leases = cluster.leases(here);
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     cluster.server.stop();
     leases.publish('lobby', bytes('unheard'));
     await leases.stated('lobby');
@@ -82,11 +82,11 @@ describe('RoomLeases', () => {
 
   it('gives a room away with what was still being written', async () => {
     const leases = cluster.leases(here, there.nodeId);
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     leases.save('lobby', [{ name: 'room', bytes: bytes('first') }]);
     leases.save('lobby', [{ name: 'room', bytes: bytes('last') }]);
     assert.equal(await leases.handOver('lobby'), there.nodeId);
-    const grant = await cluster.leases(there).acquire('lobby', true);
+    const grant = await openRoom(there, cluster.leases(there), 'lobby');
     assert.ok(grant.kind === 'owned' && grant.parts !== undefined);
     assert.deepEqual([...grant.parts], [['room', bytes('last')]]);
   });
@@ -95,8 +95,8 @@ describe('RoomLeases', () => {
     const leases = cluster.leases(here);
     const lost: string[] = [];
     leases.onLost((roomName) => lost.push(roomName));
-    const grant = await leases.acquire('lobby', true);
-    await leases.acquire('kept', true);
+    const grant = await openRoom(here, leases, 'lobby');
+    await openRoom(here, leases, 'kept');
     await leases.renew();
     assert.equal(leases.mayAct('lobby'), true);
     assert.ok(grant.kind === 'owned');
@@ -109,7 +109,7 @@ describe('RoomLeases', () => {
   it('states everything again to a store that has forgotten it', async () => {
     const leases = cluster.leases(here);
     const before = cluster.server.checkpoint();
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     leases.publish('lobby', bytes('published'));
     leases.save('lobby', [{ name: 'room', bytes: bytes('facts') }]);
     await until(async () => ((await here.store.rooms.list([])).length === 1 ? '' : 'nothing is published'));
@@ -124,14 +124,14 @@ describe('RoomLeases', () => {
 
   it('frees the name of a room that ended while the store was away', async () => {
     const leases = cluster.leases(here);
-    const first = await leases.acquire('lobby', true);
+    const first = await openRoom(here, leases, 'lobby');
     cluster.server.stop();
     leases.release('lobby');
     await leases.renew();
     cluster.server.start();
     await leases.renew();
     await until(async () => ((await here.store.rooms.find('lobby')) === undefined ? '' : 'it is still there'));
-    const second = await leases.acquire('lobby', true);
+    const second = await openRoom(here, leases, 'lobby');
     assert.ok(first.kind === 'owned' && second.kind === 'owned' && second.epoch > first.epoch);
     assert.equal(second.parts, undefined);
   });
@@ -139,7 +139,7 @@ describe('RoomLeases', () => {
   it('regains a room that was placed here, and whose lease ran out before anybody came', async () => {
     await here.store.rooms.claim('lobby', here.nodeId);
     await until(async () => ((await here.store.rooms.find('lobby'))?.isLive === false ? '' : 'the lease lives'));
-    assert.equal((await cluster.leases(here).acquire('lobby', true)).kind, 'owned');
+    assert.equal((await openRoom(here, cluster.leases(here), 'lobby')).kind, 'owned');
   });
 
   it('may act as long as the store has renewed its lease, or a master says so', async () => {
@@ -155,7 +155,7 @@ describe('RoomLeases', () => {
       log,
     });
     assert.equal(leases.mayAct('lobby'), false);
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     assert.equal(leases.mayAct('lobby'), true);
     await until(() => (leases.mayAct('lobby') ? 'its lease is over' : ''));
     state.affirmedAtMs = performance.now();
@@ -176,7 +176,7 @@ describe('RoomLeases', () => {
     const leases = new RoomLeases({ store, nodeId, chooseSuccessor: () => there.nodeId, admitsRooms: () => true, log });
     const lost: string[] = [];
     leases.onLost((roomName) => lost.push(roomName));
-    await leases.acquire('lobby', true);
+    await openRoom(here, leases, 'lobby');
     assert.equal(await leases.handOver('lobby'), undefined);
     assert.equal(leases.mayAct('lobby'), false);
     await leases.renew();
@@ -194,13 +194,13 @@ describe('RoomLeases', () => {
     const leases = cluster.leases(here);
     const lost: string[] = [];
     leases.onLost((roomName) => lost.push(roomName));
-    const first = await leases.acquire('lobby', true);
+    const first = await openRoom(here, leases, 'lobby');
     assert.ok(first.kind === 'owned');
     leases.superseded('lobby', first.epoch);
     assert.deepEqual(lost, [], 'its own epoch is no later one');
     leases.superseded('lobby', first.epoch + 40);
     assert.deepEqual(lost, ['lobby']);
-    const second = await leases.acquire('lobby', false);
+    const second = await leases.acquire('lobby');
     assert.ok(second.kind === 'owned' && second.epoch > first.epoch + 40, JSON.stringify(second));
   });
 });

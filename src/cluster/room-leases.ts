@@ -116,16 +116,15 @@ export class RoomLeases implements RoomOwnership {
     return hostVoice(standing, this.#timings).kind === 'act';
   }
 
-  async acquire(roomName: string, mayCreate: boolean): Promise<RoomGrant> {
+  async acquire(roomName: string): Promise<RoomGrant> {
     await this.#releases.get(roomName)?.running;
     const { store, nodeId } = this.#options;
-    if (!mayCreate) {
-      const found = await store.rooms.find(roomName);
-      if (found?.nodeId !== nodeId) {
-        return { kind: found === undefined ? 'missing' : 'elsewhere' };
-      }
+    // Masters place rooms: a claim of one that is not this node's would make it here, past every limit.
+    const found = await store.rooms.find(roomName);
+    if (found?.nodeId !== nodeId) {
+      return { kind: found === undefined ? 'missing' : 'elsewhere' };
     }
-    // Also of a room that was found here: only a claim waits for a replica to know it too.
+    // Only a claim waits for a replica to know the room too.
     const sentAtMs = performance.now();
     const [owner, early] = await Promise.all([store.rooms.claim(roomName, nodeId), store.rooms.load(roomName)]);
     if (owner.nodeId !== nodeId) {

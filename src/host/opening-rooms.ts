@@ -16,15 +16,10 @@ export type OpeningRoomsOptions = {
   log: Logger;
 };
 
-/** @property mayCreate whether the room may be new, and by whose join */
-export type OpenRequest = { mayCreate: boolean; createdBy?: JoinParameters };
-
-type Waiting = OpenRequest & { answered: (answer: RoomAnswer) => void };
-
 /** Who waits for a room that is asked for from the store: in order, answered together. */
 export class OpeningRooms {
   readonly #options: OpeningRoomsOptions;
-  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #waiting = new Map<string, ((answer: RoomAnswer) => void)[]>();
 
   constructor(options: OpeningRoomsOptions) {
     this.#options = options;
@@ -34,32 +29,30 @@ export class OpeningRooms {
     return this.#waiting.size;
   }
 
-  /** @param answered called once, later */
-  request(roomName: string, request: OpenRequest, answered: (answer: RoomAnswer) => void): void {
+  /**
+   * @param request whose join opens the room, if one does
+   * @param answered called once, later
+   */
+  request(roomName: string, request: { createdBy?: JoinParameters }, answered: (answer: RoomAnswer) => void): void {
     const waiting = this.#waiting.get(roomName);
     if (waiting !== undefined) {
-      waiting.push({ ...request, answered });
+      waiting.push(answered);
       return;
     }
-    this.#waiting.set(roomName, [{ ...request, answered }]);
-    void this.#acquire(roomName, request).then((answer) => {
+    this.#waiting.set(roomName, [answered]);
+    void this.#acquire(roomName, request.createdBy).then((answer) => {
       const all = this.#waiting.get(roomName) ?? [];
       this.#waiting.delete(roomName);
-      for (const { answered: tell, ...wanted } of all) {
-        if (answer.kind === 'missing' && wanted.mayCreate && !request.mayCreate) {
-          // It was only looked for on behalf of somebody else.
-          this.request(roomName, wanted, tell);
-        } else {
-          this.#tell(tell, answer);
-        }
+      for (const tell of all) {
+        this.#tell(tell, answer);
       }
     });
   }
 
-  async #acquire(roomName: string, { mayCreate, createdBy }: OpenRequest): Promise<RoomAnswer> {
+  async #acquire(roomName: string, createdBy: JoinParameters | undefined): Promise<RoomAnswer> {
     const { ownership, open, log } = this.#options;
     try {
-      const grant = await ownership.acquire(roomName, mayCreate);
+      const grant = await ownership.acquire(roomName);
       if (grant.kind !== 'owned') {
         return grant;
       }

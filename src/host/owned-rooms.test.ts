@@ -28,8 +28,8 @@ function createHost(
   const state = { epoch: 0, mayAct: true, saved: Promise.resolve(), voice: (): void => undefined };
   const webhooks: WebhookEvent[] = [];
   const ownership: RoomOwnership = {
-    acquire: (roomName, mayCreate) => {
-      calls.push(`${mayCreate ? 'claim' : 'find'} ${roomName}`);
+    acquire: (roomName) => {
+      calls.push(`acquire ${roomName}`);
       const answer = grant();
       if (answer instanceof Error) return Promise.reject(answer);
       state.epoch = answer.kind === 'owned' ? answer.epoch : 0;
@@ -92,7 +92,7 @@ describe('a room host in a cluster', () => {
     await until(() =>
       answers().filter((kind) => kind === 'accepted').length === 2 ? '' : `answers: ${answers().join()}`,
     );
-    assert.deepEqual(calls, ['find lobby']);
+    assert.deepEqual(calls, ['acquire lobby']);
     assert.ok(received.filter(({ message }) => message.kind === 'accepted').every(({ epoch }) => epoch === 7));
   });
 
@@ -187,11 +187,11 @@ describe('a room host in a cluster', () => {
     const created = createHost(owned);
     created.command('CreateRoom', new CreateRoomRequest({ name: 'lobby' }).toBinary());
     await until(() => (created.answers().includes('commandResult') ? '' : 'no answer'));
-    assert.deepEqual(created.calls, ['find lobby']);
+    assert.deepEqual(created.calls, ['acquire lobby']);
     const missing = createHost(() => ({ kind: 'missing' }));
     missing.command('DeleteRoom', new ListParticipantsRequest({ room: 'lobby' }).toBinary());
     await until(() => (missing.answers().includes('commandResult') ? '' : 'no answer'));
-    assert.deepEqual(missing.calls, ['find lobby']);
+    assert.deepEqual(missing.calls, ['acquire lobby']);
     const message = missing.received[0]?.message;
     assert.ok(message?.kind === 'commandResult' && !message.result.ok && message.result.code === 'not_found');
   });

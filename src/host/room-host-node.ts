@@ -109,7 +109,7 @@ export class RoomHostNode {
     if (this.#drivers.has(roomName)) {
       ask();
     } else if (!this.#isClosed) {
-      this.#opening?.request(roomName, { mayCreate: false }, ask);
+      this.#opening?.request(roomName, {}, ask);
     }
   }
 
@@ -211,7 +211,7 @@ export class RoomHostNode {
     }
     if (existing === undefined && this.#opening !== undefined) {
       // Only masters place rooms: one that the store does not know is not made here, past every limit.
-      const request = { mayCreate: false, ...(join.resume === undefined ? { createdBy: join } : {}) };
+      const request = join.resume === undefined ? { createdBy: join } : {};
       this.#opening.request(join.roomName, request, (answer) => this.#joinAnswered(link, message, answer));
       return;
     }
@@ -272,7 +272,7 @@ export class RoomHostNode {
       this.#sendAll([{ kind: 'notHere', connectionId }]);
       return;
     }
-    this.#opening.request(roomName, { mayCreate: false }, (answer) => {
+    this.#opening.request(roomName, {}, (answer) => {
       if (this.#gateways.isBound(connectionId) && answer.kind === 'opened') {
         this.#attach(link, message);
       } else {
@@ -288,7 +288,7 @@ export class RoomHostNode {
       this.#runCommand(requestId, message);
       return;
     }
-    this.#opening.request(roomName, { mayCreate: false }, (answer) => {
+    this.#opening.request(roomName, {}, (answer) => {
       switch (answer.kind) {
         case 'opened':
         case 'missing':

@@ -22,8 +22,10 @@ export type WorkerPoolOptions = {
 type Slot = {
   index: number;
   worker: MediaWorker | undefined;
-  /** Settled with the next worker while there is none. */
-  up: PromiseWithResolvers<MediaWorker>;
+  /** Settled while there is no worker: with the next one, or with undefined when it could not be started. */
+  up: PromiseWithResolvers<MediaWorker | undefined>;
+  /** The last attempt to start it failed; the next one may, too. */
+  isBroken: boolean;
   port: number;
   failures: number;
   startedAtMs: number;
@@ -52,8 +54,8 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
     let port = options.settings.portRangeStart;
     try {
       for (let index = 0; index < options.settings.workers; index += 1) {
-        const up = Promise.withResolvers<MediaWorker>();
-        const slot: Slot = { index, worker: undefined, up, port, failures: 0, startedAtMs: 0 };
+        const up = Promise.withResolvers<MediaWorker | undefined>();
+        const slot: Slot = { index, worker: undefined, up, isBroken: false, port, failures: 0, startedAtMs: 0 };
         pool.#slots.push(slot);
         // One after the other: two that probe at once would both fail on the port that one of them took.
         await pool.#startSlot(slot);
@@ -80,12 +82,15 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
     return this.#slots[index]?.worker;
   }
 
-  /** Indexes of those that died and are not back yet. */
+  /** Indexes of those that died and are expected back in a moment. */
   get restarting(): number[] {
-    return this.#slots.filter((slot) => slot.worker === undefined).map((slot) => slot.index);
+    return this.#slots.filter((slot) => slot.worker === undefined && !slot.isBroken).map((slot) => slot.index);
   }
 
-  /** Waits for a worker that is being restarted. Rejects with reason `no-media-worker` when it is not up in time. */
+  /**
+   * Waits for a worker that is being restarted. Rejects with reason `no-media-worker` when it cannot be started, or is not
+   * up in time.
+   */
   async whenUp(index: number, timeoutMs: number): Promise<MediaWorker> {
     const slot = this.#slots[index];
     if (slot?.worker !== undefined) {
@@ -138,6 +143,7 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
       return;
     }
     slot.worker = worker;
+    slot.isBroken = false;
     slot.port = worker.port;
     slot.startedAtMs = performance.now();
     slot.up.resolve(worker);
@@ -165,6 +171,9 @@ export class WorkerPool extends EventEmitter<WorkerPoolEvents> {
         await this.#startSlot(slot);
       } catch (error) {
         slot.failures += 1;
+        slot.isBroken = true;
+        slot.up.resolve(undefined);
+        slot.up = Promise.withResolvers();
         this.#options.log.error({ err: error, workerIndex: slot.index }, 'media worker could not be restarted');
       }
     }

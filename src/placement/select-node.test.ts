@@ -76,6 +76,12 @@ describe('choice of a host', () => {
     });
   });
 
+  it('takes a node that has no media worker only for want of others', () => {
+    const broken = serving('broken', { cpu: 0, workers: [] });
+    assert.equal(host(selectHostNode(among(broken, serving('busy', { cpu: 0.5 })))), 'busy');
+    assert.equal(host(selectHostNode(among(broken))), 'broken');
+  });
+
   it('never takes a node that is not serving, however empty it is', () => {
     for (const state of ['BOOTING', 'CORDONED', 'DRAINING', 'DRAINED', 'DELETING', 'GONE', 'FAILED', 'LOST'] as const) {
       assert.equal(host(selectHostNode(among(serving('A', { state })))), 'none');

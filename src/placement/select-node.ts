@@ -262,6 +262,8 @@ function leastLoaded(candidates: Candidate[], request: HostRequest, rejections: 
     .map((candidate) => ({ candidate, weight: hashOf(`${request.key}\n${candidate.nodeId}`) }))
     .sort(
       (left, right) =>
+        // A host needs no worker, but its people do.
+        Number(hasNoWorker(left.candidate)) - Number(hasNoWorker(right.candidate)) ||
         shareStep(left.candidate.expectedShare) - shareStep(right.candidate.expectedShare) ||
         left.candidate.load.rooms - right.candidate.load.rooms ||
         right.weight - left.weight,
@@ -277,6 +279,10 @@ function leastLoaded(candidates: Candidate[], request: HostRequest, rejections: 
     );
   }
   return best?.candidate;
+}
+
+function hasNoWorker({ load }: Candidate): boolean {
+  return load.workers.length === 0;
 }
 
 function fittingWorkers(candidate: Candidate, request: LegRequest): WorkerCandidate[] {

@@ -309,10 +309,15 @@ export class LightClient {
     timeoutMs = this.#timeoutMs,
   ): Promise<SignalMessage> {
     const seen = (): string => `signal message; came: ${this.messages.map((message) => message.case).join()}`;
-    await this.waitFor(() => this.messages.some(match), seen, timeoutMs);
+    await this.waitFor(() => this.messages.some(match) || this.#isToldToGo, seen, timeoutMs);
     const found = this.messages.find(match);
-    if (!found) throw new Error('unreachable');
+    if (!found) throw new Error(`${this.identity} was told to leave: ${seen()}`);
     return found;
+  }
+
+  /** Nothing follows on this session. */
+  get #isToldToGo(): boolean {
+    return this.leaveReceived !== undefined && this.leaveReceived.action !== LeaveRequest_Action.RESUME;
   }
 
   async waitForParticipant(
@@ -664,8 +669,14 @@ export class LightClient {
       const answer = (): SignalMessage | undefined =>
         this.messages.findLast((message) => message.case === 'answer' && message.value.id === id);
       this.send({ case: 'offer', value: new SessionDescription({ type: 'offer', sdp, id }) });
-      await this.waitFor(() => answer() !== undefined || this.#signal !== signal, `answer to offer ${id}`);
+      await this.waitFor(
+        () => answer() !== undefined || this.#signal !== signal || this.#isToldToGo,
+        `answer to offer ${id}`,
+      );
       const message = answer();
+      if (message === undefined && this.#isToldToGo) {
+        throw new Error(`${this.identity} was told to leave instead of being answered`);
+      }
       // Without an answer the socket was replaced meanwhile, and the resume makes a new offer anyway.
       if (message?.case === 'answer') publisher.takeAnswer(message.value.sdp);
     });

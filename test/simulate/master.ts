@@ -472,6 +472,17 @@ export class Master extends Process {
     }
   }
 
+  /** A node that has just restarted may not know yet what it is to open. */
+  #markDrained(nodeId: NodeId, ifEpoch: number): void {
+    this.#context.redis.call(
+      this,
+      (state) =>
+        state.ofNode(nodeId).some(({ isLive }) => isLive) ||
+        changeLifecycle(state, nodeId, { kind: 'emptied', owner: this.id, reason: 'is empty', ifEpoch }),
+      () => undefined,
+    );
+  }
+
   change(nodeId: NodeId, event: NodeEvent): void {
     this.#context.redis.call(
       this,
@@ -503,7 +514,7 @@ export class Master extends Process {
         : defaultDrainPacing,
     });
     if (plan.actions.some((action) => action.kind === 'markDrained')) {
-      this.change(nodeId, { kind: 'emptied', owner: this.id, reason: 'is empty', ifEpoch: stateEpoch });
+      this.#markDrained(nodeId, stateEpoch);
     }
     if (plan.actions.length > 0) {
       this.#send(nodeId, { kind: 'drainActions', stateEpoch, leaderEpoch: this.#leaderEpoch, actions: plan.actions });
