@@ -351,19 +351,18 @@ describe('a media node with twenty calls that is drained by moving them', () => 
     }
   }
 
-  const participantsOn = async (node: ClusterProcess): Promise<number> =>
-    (await admin().get(node.nodeId)).drain?.participants ?? Number.POSITIVE_INFINITY;
+  /** By its own last word, so that moves that go on come to be counted later. */
+  async function untilParticipants(node: ClusterProcess, isRight: (count: number) => boolean): Promise<void> {
+    await until(async () => {
+      const count = (await admin().get(node.nodeId)).load?.participants ?? 0;
+      return isRight(count) ? '' : `${count} participants are on ${node.name}`;
+    });
+  }
 
-  /** Resolves in the middle: some have left the node, others have not. */
-  async function someHaveLeft(node: ClusterProcess): Promise<void> {
-    const before = (await admin().get(node.nodeId)).load?.participants ?? 0;
-    await until(
-      async () => {
-        const left = await participantsOn(node);
-        return left < before ? '' : `${left} of ${before} are still there`;
-      },
-      { timeoutMs: drainedWithinMs, intervalMs: 20 },
-    );
+  /** Resolves when the first clients have been told of their move. */
+  async function begunToMove(): Promise<void> {
+    const before = resumes;
+    await until(() => (resumes > before ? '' : 'nobody was moved'), { timeoutMs: drainedWithinMs, intervalMs: 5 });
   }
 
   it('is empty within a minute, and applications hear nothing of it', async (t) => {
@@ -373,6 +372,8 @@ describe('a media node with twenty calls that is drained by moving them', () => 
     }, sendIntervalMs);
     stopData = () => clearInterval(timer);
     await watchAll();
+    // All of them to one node, which is the next to be drained.
+    await admin().step(media(2).nodeId, 'cordon', {});
     const startedAtMs = performance.now();
     await admin().step(media(0).nodeId, 'drain', { policy: 'migrate' });
     await waitForState(media(0), 'DRAINED');
@@ -383,26 +384,32 @@ describe('a media node with twenty calls that is drained by moving them', () => 
   });
 
   it('serves on when it is undrained in the middle', async (t) => {
+    await admin().step(media(2).nodeId, 'undrain', {});
+    await untilParticipants(media(1), (count) => count === everybody().length);
     await watchAll();
+    const begun = begunToMove();
     await admin().step(media(1).nodeId, 'drain', { policy: 'migrate' });
-    await someHaveLeft(media(1));
+    await begun;
     await admin().step(media(1).nodeId, 'undrain', {});
     await waitForState(media(1), 'SERVING');
     await assertUnnoticed(t);
+    await untilParticipants(media(1), (count) => count > 0 && count < everybody().length);
   });
 
   it('is emptied by another leader when the one that does it is killed half-way', async (t) => {
     await watchAll();
+    const begun = begunToMove();
     await admin().step(media(1).nodeId, 'drain', { policy: 'migrate' });
-    let leader = '';
-    await until(async () => {
-      leader = (await admin().get(media(1).nodeId)).drain?.leader ?? '';
-      return leader === '' ? 'nobody leads the drain' : '';
-    });
-    await cluster.masters.find(({ nodeId }) => nodeId === leader)?.kill();
+    await begun;
+    const { state, drain } = await admin().get(media(1).nodeId);
+    assert.equal(state, 'DRAINING');
+    const leader = cluster.masters.find(({ nodeId }) => nodeId === drain?.leader);
+    assert.ok(leader !== undefined);
+    await leader.kill();
     await waitForState(media(1), 'DRAINED');
     t.diagnostic(`${resumes} resumes of light clients so far`);
     await assertUnnoticed(t);
+    await untilParticipants(media(2), (count) => count === everybody().length);
   });
 
   it('loses and repeats no reliable message in all of that', async () => {
