@@ -21,6 +21,8 @@ const drainedWithinMs = 60_000;
 /** A longer gap is no hiccup of a busy machine, but a stream that something had to repair. */
 const gapBoundMs = 10_000;
 const sendIntervalMs = 100;
+/** So many are some rooms at least, with somebody in them who resumes. */
+const enoughLeft = 6;
 /** Small, because the clients share the machine with the cluster. */
 const picture = { width: 320, height: 180, fps: 15 };
 
@@ -393,7 +395,8 @@ describe('a media node with twenty calls that is drained by moving them', () => 
   it('serves on when it is undrained in the middle', async (t) => {
     await admin().step(media(2).nodeId, 'undrain', {});
     let [node, other] = [media(1), media(2)];
-    for (let left = 0; left === 0;) {
+    let left = 0;
+    for (let attempt = 0; attempt < 4 && left < enoughLeft; attempt += 1) {
       await watchAll();
       const begun = begunToMove();
       await admin().step(node.nodeId, 'drain', { policy: 'migrate' });
@@ -407,7 +410,7 @@ describe('a media node with twenty calls that is drained by moving them', () => 
       // A busy machine may have moved everybody before it was told to stop: once more, the other way.
       [node, other] = [other, node];
     }
-    assert.ok(left > 0);
+    assert.ok(left >= enoughLeft);
   });
 
   it('is emptied by another leader when the one that does it is killed half-way', async (t) => {
