@@ -238,6 +238,33 @@ describe('participants of light clients that are moved to another node', () => {
     for (const client of everybody) await client.leave();
   });
 
+  it('are moved one after another, all of them made ready at once', async (t) => {
+    const room = 'in-turn';
+    const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
+    const bob = await join(room, 'bob', { publish: { audio: true } });
+    const carol = await join(room, 'carol');
+    const everybody = [alice, bob, carol];
+    const tracks = everybody.flatMap(({ publishedTrackSids }) => publishedTrackSids);
+    await watchAll(everybody, tracks);
+    const marks = markMessages(everybody);
+    for (const client of everybody) await client.subscriberPeer.stats({ reset: true });
+    const sids = everybody.map(({ sid }) => sid);
+    await cluster.prepare(room, sids, from, to);
+    for (const moved of everybody) {
+      cluster.trigger(room, [moved.sid], from);
+      if (moved.publisherPeer !== undefined) await comeBack(moved);
+      await cluster.left(from, [moved.sid]);
+    }
+    await watchAll(everybody, tracks);
+    for (const client of everybody) {
+      for (const track of tracks.filter((sid) => !client.publishedTrackSids.includes(sid)))
+        t.diagnostic(`${client.identity} of ${track}: gap ${Math.round((await client.stats(track)).maxGapMs)} ms`);
+    }
+    assertUnnoticed(everybody, marks);
+    assert.equal(cluster.legsOn(to, room).length, 3);
+    for (const client of everybody) await client.leave();
+  });
+
   it('keep muted tracks muted, layers as they were chosen, and a second publication', async () => {
     const room = 'settings';
     const alice = await join(room, 'alice', { publish: { audio: true, video: { simulcast: true } } });
