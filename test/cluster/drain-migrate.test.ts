@@ -57,7 +57,7 @@ describe('a media node with twenty calls that is drained by moving them', () => 
   let stopData = (): void => undefined;
 
   before(async () => {
-    cluster = await TestCluster.start({ masters: 2, media: 3 });
+    cluster = await TestCluster.start({ masters: 2, media: 3, pipePorts: 160 });
     doors = await Promise.all(
       cluster.masters.map((first) =>
         TcpProxy.start(() => [first, ...cluster.masters].find((node) => node.isRunning)?.port ?? 0),
