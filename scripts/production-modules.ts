@@ -3,8 +3,11 @@ import path from 'node:path';
 
 type Manifest = { dependencies?: Record<string, string>; optionalDependencies?: Record<string, string> };
 
-/** Folders of the npm packages that run in production, as `node_modules/…` below the root. */
-export function productionModules(root: string): string[] {
+/**
+ * Folders of the npm packages that run in production, as `node_modules/…` below the root.
+ * @param workspace whose they are; the main one when left out
+ */
+export function productionModules(root: string, workspace = '.'): string[] {
   const found = new Set<string>();
   const visit = (from: string, name: string, isOptional: boolean): void => {
     const folder = resolve(root, from, name);
@@ -24,7 +27,7 @@ export function productionModules(root: string): string[] {
       visit(folder, name, optional.includes(name));
     }
   };
-  visitAll('.');
+  visitAll(workspace);
   return [...found].toSorted();
 }
 

@@ -1,11 +1,12 @@
 /** `./plenum release`: one file with everything that a node needs, its checksum, its parts list, and the filled template. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { generatedFiles } from '../deploy/azure/generated-files.ts';
+import { partsList } from './parts-list.ts';
 import { productionModules } from './production-modules.ts';
 import { ROOT } from './source-files.ts';
 
@@ -93,19 +94,6 @@ function pack(stage: string, file: string, compression: number): void {
   execFileSync('tar', [...order, ...compress, '-cf', file, '-C', stage, '.'], { stdio: 'inherit', env });
 }
 
-/** What is in it, for those who look for vulnerable parts. */
-function writePartsList(out: string): void {
-  const list = spawnSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  if (list.status !== 0) {
-    throw new Error(`npm sbom failed: ${list.stderr}`);
-  }
-  writeFileSync(path.join(out, 'sbom.cdx.json'), list.stdout);
-}
-
 function main(): number {
   const { values } = parseArgs({
     options: {
@@ -127,7 +115,7 @@ function main(): number {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim();
   const out = path.resolve(values.out);
   const release = makeRelease({ out, baseUrl: values['base-url'], name: values.name ?? commit, worker });
-  writePartsList(out);
+  writeFileSync(path.join(out, 'sbom.cdx.json'), `${JSON.stringify(partsList(ROOT), null, 2)}\n`);
   console.log(`${release.file}\n  version ${release.version}\n  sha256  ${release.sha256}`);
   console.log(`The template for it is ${path.join(out, 'azuredeploy.json')}.`);
   return 0;

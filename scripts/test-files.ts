@@ -23,12 +23,15 @@ export function testStages(options: { long: boolean; only: string }): TestStage[
   const long = take((path) => path.endsWith('.long.test.ts'));
   const redis = take((path) => path.endsWith('.redis.test.ts'));
   const cluster = take((path) => path.startsWith('test/cluster/'));
+  const deployments = take((path) => path.startsWith('deploy/azure/test/simulation'));
   const media = take((path) => path.endsWith('.media.test.ts') || /^(test|worker|deploy)\//.test(path));
   return [
     { name: 'pure', files, together: true, deadlineMs: 1.5 * MINUTE_MS },
     { name: 'redis', files: redis, together: false, deadlineMs: 2 * MINUTE_MS },
     { name: 'media', files: media, together: false, deadlineMs: 3 * MINUTE_MS },
     { name: 'cluster', files: cluster, together: false, deadlineMs: 3 * MINUTE_MS },
+    // A release, four masters with Redis, and media nodes that come and go: minutes, not seconds.
+    { name: 'deployments', files: deployments, together: false, deadlineMs: 4 * MINUTE_MS },
     { name: 'long', files: options.long ? long : [], together: false, deadlineMs: 60 * MINUTE_MS },
   ];
 }

@@ -1,30 +1,30 @@
 /** Reads arguments, environment and the config file, then runs one role or one command. The only reader of `process.env`. */
-import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { readFileSync, statSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
 import { azureCommand } from './cli/azure.ts';
 import { capacityCommand } from './cli/capacity.ts';
 import { outliveReader } from './cli/closed-pipe.ts';
 import { nodeCommand } from './cli/node.ts';
 import { nodeInitCommand } from './cli/node-init.ts';
 import { roomCommand } from './cli/room.ts';
+import { optionsOf, withServerFlags, type ServerFlags } from './cli/server-flags.ts';
 import { tokenCommand } from './cli/token.ts';
 import { upgradeCommand } from './cli/upgrade.ts';
 import { checkRole, roles, type Role } from './config/check-role.ts';
 import { badConfig } from './config/errors.ts';
-import { loadConfig } from './config/load.ts';
+import { loadWithNotes, parseYaml, type LoadedConfig } from './config/load.ts';
 import type { Config } from './config/options.ts';
 import { configHelp } from './config/reference.ts';
 import { PlenumError } from './lib/errors.ts';
-import { createLog } from './observe/log.ts';
+import { createLog, type Logger } from './observe/log.ts';
 import { notifyService } from './observe/service-notify.ts';
 import { developmentBanner, developmentDefaults } from './roles/development.ts';
+import { withExternalAddress } from './roles/external-address.ts';
 import type { RoleOptions, RunningRole } from './roles/node-parts.ts';
 
 const exitFailed = 1;
 const exitBadUse = 2;
 const shutdownDeadlineMs = 10_000;
-
-type ServerFlags = { config?: string; configBody?: string; port?: number; bind?: string[]; nodeIp?: string[] };
 
 async function main(): Promise<void> {
   const program = new Command('plenum')
@@ -36,9 +36,9 @@ async function main(): Promise<void> {
     tokenCommand(process.env, process.stdout),
     roomCommand(process.env, process.stdout),
     nodeCommand(process.env, process.stdout).addCommand(nodeInitCommand(process.stdout)),
-    capacityCommand((config) => readConfig({ config }, {}), process.stdout),
-    azureCommand((config) => readConfig({ config }, {}), process.stdout),
-    upgradeCommand((config) => readConfig({ config }, {}), process.stdout),
+    capacityCommand(process.env, process.stdout, readOwnConfig),
+    azureCommand(readOwnConfig, process.stdout),
+    upgradeCommand(readOwnConfig, process.stdout),
   ]) {
     program.addCommand(command);
   }
@@ -71,9 +71,8 @@ function devCommand(): Command {
     .description('run everything on this machine with known keys, for development')
     .addHelpText('after', aboutDev)
     .action(async (flags: ServerFlags) => {
-      const config = readConfig(flags, developmentDefaults);
-      checkRole(config, 'all');
-      await serve(config, 'all', (server) => process.stdout.write(developmentBanner(config, server.port)));
+      const loaded = readConfig(flags, developmentDefaults);
+      await serve(loaded, 'all', (server) => process.stdout.write(developmentBanner(loaded.config, server.port)));
     });
 }
 
@@ -97,20 +96,10 @@ function startCommand(): Command {
       'after',
       `\nExample:\n  ./plenum start --role all --config plenum.yaml\n\nOptions of the config file:\n${configHelp()}\n`,
     )
-    .action(async (flags: ServerFlags & { role: Role }) => {
-      const config = readConfig(flags, {});
-      checkRole(config, flags.role);
-      await serve(config, flags.role);
+    .option('--dev', 'with known keys and readable logs, for development')
+    .action(async (flags: ServerFlags & { role: Role; dev?: boolean }) => {
+      await serve(readConfig(flags, flags.dev === true ? developmentDefaults : {}), flags.role);
     });
-}
-
-function withServerFlags(command: Command): Command {
-  return command
-    .option('--config <file>', 'YAML file with options')
-    .option('--config-body <yaml>', 'options as YAML text (or LIVEKIT_CONFIG)')
-    .option('--port <number>', 'HTTP and WebSocket port (else `port` of the file, else 7880)', parsePort)
-    .option('--bind <address...>', 'addresses to listen on, 0.0.0.0 for all')
-    .option('--node-ip <address...>', 'addresses that clients send media to, when the server cannot know them');
 }
 
 /** The launcher runs these before it comes here; they stand here so that `--help` shows them. */
@@ -120,23 +109,22 @@ function addLauncherCommands(program: Command): void {
   program.addCommand(new Command('check').description('format, lint, types and the other checks that run no server'));
 }
 
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new InvalidArgumentError('It must be a number from 0 to 65535 (0 = any free port).');
-  }
-  return port;
+/** Of commands that only need to know about the cluster. */
+function readOwnConfig(config: string | undefined): Config {
+  return readConfig(config === undefined ? {} : { config }, {}).config;
 }
 
-function readConfig(flags: ServerFlags, defaults: Record<string, unknown>): Config {
-  const yaml =
-    flags.config === undefined ? (flags.configBody ?? process.env.LIVEKIT_CONFIG) : readConfigFile(flags.config);
-  const overrides = {
-    ...(flags.port === undefined ? {} : { port: flags.port }),
-    ...(flags.bind === undefined ? {} : { bind_addresses: flags.bind }),
-    ...(flags.nodeIp === undefined ? {} : { rtc: { node_ip: flags.nodeIp } }),
-  };
-  return loadConfig({ defaults, ...(yaml === undefined ? {} : { yaml }), env: process.env, overrides });
+function readConfig(flags: ServerFlags, defaults: Record<string, unknown>): LoadedConfig {
+  // Text wins over a file, as in livekit-server: containers get the one, their images bring the other.
+  const body = flags.configBody || process.env.LIVEKIT_CONFIG || undefined;
+  const yaml = body ?? (flags.config === undefined ? undefined : readConfigFile(flags.config));
+  return loadWithNotes({
+    defaults,
+    ...(yaml === undefined ? {} : { yaml }),
+    env: process.env,
+    overrides: optionsOf(flags, parseYaml),
+    readSecretFile,
+  });
 }
 
 function readConfigFile(file: string): string {
@@ -145,6 +133,15 @@ function readConfigFile(file: string): string {
   } catch (error) {
     throw badConfig([`the file ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`]);
   }
+}
+
+/** Secrets that everybody on the machine can read are a mistake that livekit-server does not start with either. */
+function readSecretFile(file: string): string {
+  const text = readConfigFile(file);
+  if ((statSync(file).mode & 0o007) !== 0) {
+    throw badConfig([`the file of secrets ${file} may be read by others: chmod 600 it`]);
+  }
+  return text;
 }
 
 /** Each role is loaded when it is started: the short commands need none of it, and masters no media engine. */
@@ -159,9 +156,21 @@ async function startRole(role: Role, options: RoleOptions): Promise<RunningRole>
   }
 }
 
+/** One warning, whatever an existing configuration of livekit-server holds. */
+function tellWhatDoesNotApply({ config, notApplied }: LoadedConfig, role: Role, log: Logger): void {
+  const alone = role === 'all' && (config.redis.address !== '' || config.redis.sentinel_addresses.length > 0);
+  const options = alone ? [...notApplied, 'redis'] : notApplied;
+  if (options.length > 0) {
+    log.warn({ options }, 'these options do not apply here and change nothing; docs/coming-from-livekit.md says why');
+  }
+}
+
 /** Runs until a signal: SIGTERM ends when nothing runs any more, SIGINT in order, a second one or SIGQUIT at once. */
-async function serve(config: Config, role: Role, announce?: (server: RunningRole) => void): Promise<void> {
-  const log = createLog(config.logging);
+async function serve(loaded: LoadedConfig, role: Role, announce?: (server: RunningRole) => void): Promise<void> {
+  checkRole(loaded.config, role);
+  const log = createLog(loaded.config.logging);
+  tellWhatDoesNotApply(loaded, role, log);
+  const config = await withExternalAddress(loaded.config, role, log);
   const server = await startRole(role, { config, log });
   announce?.(server);
   const endNotices = notifyService(process.env);

@@ -5,6 +5,7 @@ import type { NodeAdmin, NodeStep } from '../drain/node-admin.ts';
 import { PlenumError } from '../lib/errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { AccessClaims } from '../protocol/token.ts';
+import { adminCapacityPath } from '../protocol/capacity-report.ts';
 import { adminNodesPath, drainRequestSchema, stepRequestSchema, type AdminError } from '../protocol/node-report.ts';
 import { twirpStatus } from '../protocol/twirp.ts';
 import { badBody, bodyTooLarge, methodNotAllowed, noAdminGrant, noAdminToken, noSuchResource } from './errors.ts';
@@ -27,6 +28,8 @@ export type AdminApiOptions = {
   nodes: NodeAdmin;
   /** How it stands about the certificate; left out where there is none. */
   certificate?: (() => Promise<object | undefined>) | undefined;
+  /** What is decided about the number of media nodes; left out where nobody decides about it. */
+  capacity?: (() => Promise<object>) | undefined;
   config: Pick<Config, 'drain'>;
   log: Logger;
 };
@@ -34,8 +37,8 @@ export type AdminApiOptions = {
 /** GET answers how it stands about the certificate: `state`, `reason`, `names`, `notAfterMs`, `nextAttemptAtMs`. */
 const certificatePath = '/admin/v1/certificate';
 
-export function createAdminApi({ nodes, certificate, config, log }: AdminApiOptions): AdminHandler {
-  const api = new AdminApi(nodes, certificate, config);
+export function createAdminApi({ log, ...parts }: AdminApiOptions): AdminHandler {
+  const api = new AdminApi(parts);
   return async (request) => {
     try {
       return { status: 200, body: await api.answer(request) };
@@ -53,37 +56,31 @@ const steps = ['cordon', 'drain', 'undrain'] as const;
 type StepKind = (typeof steps)[number];
 
 class AdminApi {
-  readonly #nodes: NodeAdmin;
-  readonly #certificate: AdminApiOptions['certificate'];
-  readonly #config: Pick<Config, 'drain'>;
+  readonly #parts: Omit<AdminApiOptions, 'log'>;
 
-  constructor(nodes: NodeAdmin, certificate: AdminApiOptions['certificate'], config: Pick<Config, 'drain'>) {
-    this.#nodes = nodes;
-    this.#certificate = certificate;
-    this.#config = config;
+  constructor(parts: Omit<AdminApiOptions, 'log'>) {
+    this.#parts = parts;
   }
 
   async answer(request: AdminRequest): Promise<object> {
+    const { nodes, certificate, capacity } = this.#parts;
     const owner = ownerOf(request.claims);
-    if (request.path === certificatePath) {
+    if (request.path === certificatePath || request.path === adminCapacityPath) {
       expectMethod(request, 'GET');
-      return this.#certificateStatus(request.path);
+      const ask = request.path === adminCapacityPath ? capacity : certificate;
+      const found = await ask?.();
+      if (found === undefined) {
+        throw noSuchResource(request.path);
+      }
+      return found;
     }
     const { id, step } = parsePath(request.path);
     if (step !== undefined) {
       expectMethod(request, 'POST');
-      return this.#nodes.step(id, this.#parseStep(step, owner, request.body));
+      return nodes.step(id, this.#parseStep(step, owner, request.body));
     }
     expectMethod(request, 'GET');
-    return id === '' ? { nodes: await this.#nodes.list() } : this.#nodes.get(id);
-  }
-
-  async #certificateStatus(path: string): Promise<object> {
-    const status = await this.#certificate?.();
-    if (status === undefined) {
-      throw noSuchResource(path);
-    }
-    return status;
+    return id === '' ? { nodes: await nodes.list() } : nodes.get(id);
   }
 
   #parseStep(kind: StepKind, owner: string, body: Uint8Array | undefined): NodeStep {
@@ -97,7 +94,7 @@ class AdminApi {
       kind,
       owner,
       reason,
-      policy: policy ?? this.#config.drain.policy,
+      policy: policy ?? this.#parts.config.drain.policy,
       deadlineMs: deadlineSeconds === undefined ? null : deadlineSeconds * 1_000,
       deadlineIsHard,
     };

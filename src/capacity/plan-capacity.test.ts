@@ -135,6 +135,11 @@ describe('a machine that does not become a node', () => {
     assert.deepEqual(said(later), ['add 1']);
   });
 
+  it('is told of until it is gone', () => {
+    const { status } = plan(seen({ a: busy(0.9), b: failed }));
+    assert.match(status.warnings.join(), /do not come up \(1 in a row\); the next attempt is in 30 s or later/);
+  });
+
   it('goes once a newer one serves', () => {
     const first = plan(seen({ a: busy(0.9), b: failed }));
     const fresh: Machine = { ...busy(0.4), instance: { ageMs: 90_000, zone: '3' } };
@@ -262,6 +267,24 @@ describe('deleting', () => {
     const { memory } = plan(observation);
     const later = planCapacity({ observation, goals, memory, nowMs: nowMs + 31 * 60_000 });
     assert.match(later.status.warnings.join(), /vm-b does not go away/);
+  });
+
+  it('watches a deletion that somebody else has asked for, and leaves it alone', () => {
+    const observation = seen({ a: busy(0.4), b: { instance: { state: 'deleting' } } });
+    const first = plan(observation);
+    assert.deepEqual(said(first), []);
+    const later = planCapacity({ observation, goals, memory: first.memory, nowMs: nowMs + 31 * 60_000 });
+    assert.match(later.status.warnings.join(), /vm-b does not go away/);
+    assert.deepEqual(said(later), []);
+  });
+
+  it('goes on with one that failed when its node is forgotten, and does not take it for a machine that failed to come', () => {
+    const node = { lifecycle: lifecycle('DELETING') };
+    const { memory } = plan(seen({ a: busy(0.4), b: { node } }));
+    const observation = seen({ a: busy(0.9), b: { instance: { state: 'failed' } } });
+    const later = planCapacity({ observation, goals, memory, nowMs: nowMs + 61_000 });
+    assert.deepEqual(said(later), ['delete vm-b', 'add 1']);
+    assert.deepEqual(later.status.warnings, []);
   });
 
   it('lets records follow: deleted when the machine is gone, then forgotten', () => {

@@ -46,7 +46,10 @@ export function planCapacity(input: CapacityInput): CapacityPlan {
   const coming = of('coming').length + expected;
   const counted = goals.drainPolicy === 'migrate' ? of('serving', 'cordoned', 'draining') : of('serving', 'cordoned');
   const demand = demandOf(counted, of('serving').length + coming, goals);
-  const memory = { ...remember(input, { demand, failed: of('failed'), serving: of('serving') }), unlisted };
+  // What was to go and could not says nothing about whether machines come up.
+  const toGo = new Set(input.memory.deletes.map(({ instanceId }) => instanceId));
+  const failed = of('failed').filter(({ instance }) => !toGo.has(instance?.instanceId ?? ''));
+  const memory = { ...remember(input, { demand, failed, serving: of('serving') }), unlisted };
   const settled = settleMachines({ machines, memory, nowMs, timings, goals });
   const status = statusOf(machines, demand, settled.warnings);
   if (observation.machines === undefined) {

@@ -15,7 +15,6 @@ export type Settled = { actions: CapacityAction[]; memory: CapacityMemory; warni
 
 export function settleMachines(settling: Settling): Settled {
   const { machines, memory, nowMs } = settling;
-  const warnings: string[] = [];
   const actions: CapacityAction[] = [];
   const deletes = memory.deletes.filter(({ instanceId }) =>
     machines.some(({ instance }) => instance?.instanceId === instanceId),
@@ -37,17 +36,26 @@ export function settleMachines(settling: Settling): Settled {
       }
     } else if (machine.phase === 'serving' && !instance.isProtected) {
       actions.push({ kind: 'protect', instanceId: instance.instanceId });
+    } else if (instance.state === 'deleting' && deletes.every(({ instanceId }) => instanceId !== instance.instanceId)) {
+      // Whoever asked for it: from now on this leader sees how long it takes.
+      deletes.push({ instanceId: instance.instanceId, triedMs: nowMs, firstMs: nowMs });
     }
   }
-  for (const { instanceId, firstMs } of deletes) {
-    if (nowMs - firstMs >= settling.timings.stuckDeleteMs) {
-      warnings.push(`${instanceId} does not go away; it costs money and carries no calls`);
-    }
+  return { actions, memory: { ...memory, deletes }, warnings: warningsOf(settling, deletes) };
+}
+
+function warningsOf({ machines, memory, nowMs, timings }: Settling, deletes: CapacityMemory['deletes']): string[] {
+  const { failures, brokenVersion } = memory;
+  const stuck = deletes.filter(({ firstMs }) => nowMs - firstMs >= timings.stuckDeleteMs);
+  const warnings = stuck.map(({ instanceId }) => `${instanceId} does not go away; it costs money and carries no calls`);
+  if (failures.count > 0 && machines.some(({ phase }) => phase === 'failed')) {
+    const waitS = Math.max(0, Math.ceil((failures.addNotBeforeMs - nowMs) / 1_000));
+    warnings.push(`machines do not come up (${failures.count} in a row); the next attempt is in ${waitS} s or later`);
   }
-  if (memory.brokenVersion !== '') {
-    warnings.push(`nodes of version ${memory.brokenVersion} do not come up; no more are replaced`);
+  if (brokenVersion !== '') {
+    warnings.push(`nodes of version ${brokenVersion} do not come up; no more are replaced`);
   }
-  return { actions, memory: { ...memory, deletes }, warnings };
+  return warnings;
 }
 
 /** Of several nodes on a machine, a leader may have drained one and then died. */
@@ -99,7 +107,9 @@ function mayStay(machine: Machine, { memory, nowMs, timings, machines }: Omit<Se
   const isNewest = machines.every(
     ({ phase, zone, instance }) => phase !== 'failed' || zone !== machine.zone || (instance?.ageMs ?? 0) >= ageMs,
   );
-  return isNewest && memory.failures.count > 0 && nowMs - memory.failures.lastMs < timings.bootTimeoutMs;
+  // Its node is forgotten, but not that it was to go.
+  const isToGo = memory.deletes.some(({ instanceId }) => instanceId === machine.instance?.instanceId);
+  return !isToGo && isNewest && memory.failures.count > 0 && nowMs - memory.failures.lastMs < timings.bootTimeoutMs;
 }
 
 /** The node itself says so, and lately: a failover of the store may have lost that it was taken back. */

@@ -9,6 +9,7 @@ import {
   type DrainRequestBody,
   type NodeReport,
 } from '../protocol/node-report.ts';
+import { adminCapacityPath, capacityReportSchema, type ShownCapacity } from '../protocol/capacity-report.ts';
 import { signToken } from '../protocol/token.ts';
 import { adminRefused, keyRefused, notAServer } from './errors.ts';
 import { parseUrl, toCliError, type ServerOptions } from './server-options.ts';
@@ -27,15 +28,19 @@ export class AdminClient {
   }
 
   async list(): Promise<NodeReport[]> {
-    return (await this.#call(nodeListSchema, 'GET', '')).nodes;
+    return (await this.#call(nodeListSchema, 'GET', adminNodesPath)).nodes;
   }
 
   get(id: string): Promise<NodeReport> {
-    return this.#call(nodeReportSchema, 'GET', `/${encodeURIComponent(id)}`);
+    return this.#call(nodeReportSchema, 'GET', `${adminNodesPath}/${encodeURIComponent(id)}`);
   }
 
   step(id: string, step: 'cordon' | 'drain' | 'undrain', body: DrainRequestBody): Promise<NodeReport> {
-    return this.#call(nodeReportSchema, 'POST', `/${encodeURIComponent(id)}/${step}`, body);
+    return this.#call(nodeReportSchema, 'POST', `${adminNodesPath}/${encodeURIComponent(id)}/${step}`, body);
+  }
+
+  capacity(): Promise<ShownCapacity> {
+    return this.#call(capacityReportSchema, 'GET', adminCapacityPath);
   }
 
   async #call<Schema extends z.ZodType>(
@@ -44,7 +49,7 @@ export class AdminClient {
     path: string,
     body?: object,
   ): Promise<z.output<Schema>> {
-    const url = new URL(adminNodesPath + path, parseUrl(this.#options.url).replace(/^ws/, 'http'));
+    const url = new URL(path, parseUrl(this.#options.url).replace(/^ws/, 'http'));
     let response: Response;
     let text: string;
     try {

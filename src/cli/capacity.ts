@@ -1,46 +1,56 @@
 /** `plenum capacity …`: what the master that leads capacity sees and has decided. */
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
-import { redisOptions } from '../cluster/redis-config.ts';
-import { RedisStore } from '../cluster/redis-store.ts';
 import { badConfig } from '../config/errors.ts';
 import type { Config } from '../config/options.ts';
-import { createLog } from '../observe/log.ts';
-import { askCapacityReport, type ShownCapacity } from '../scaling/capacity-reports.ts';
-import { type CliOutput, formatJson, formatTable, toPrintable } from './terminal.ts';
+import type { ShownCapacity } from '../protocol/capacity-report.ts';
+import { AdminClient } from './admin-client.ts';
+import { addServerOptions, type ServerOptions } from './server-options.ts';
+import { type CliEnv, type CliOutput, formatJson, formatTable, toPrintable } from './terminal.ts';
 
-type CapacityOptions = { config: string; json?: boolean };
+type CapacityOptions = ServerOptions & { config?: string; json?: boolean };
 
-const connectMs = 5_000;
+/** Where masters of an Azure deployment have it. */
+const installedConfig = '/etc/plenum/plenum.yaml';
+
+const footer = `
+It asks any master of the cluster. On a master, as root, it needs no options: address and key are in ${installedConfig}.
+From elsewhere set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use --url, --api-key and --api-secret.
+
+Examples:
+  sudo plenum capacity status
+  ./plenum capacity status --url https://meet.example.com --api-key … --api-secret …
+`;
 
 /** @param readConfig reads the file of a node of the cluster */
-export function capacityCommand(readConfig: (file: string) => Config, out: CliOutput): Command {
+export function capacityCommand(env: CliEnv, out: CliOutput, readConfig: (file: string) => Config): Command {
   const capacity = new Command('capacity').description('see how many media nodes there are, and why');
   const status = capacity.command('status').description('show machines, demand and the latest decisions');
-  status
-    .option('--config <file>', 'configuration of a node of the cluster', '/etc/plenum/plenum.yaml')
-    .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample, on a master:\n  sudo plenum capacity status\n')
+  addServerOptions(status, env)
+    .option('--config <file>', 'take address and key from the configuration of this master')
+    .option('--json', 'print JSON, as the admin API answers')
+    .addHelpText('after', footer)
     .action(async () => {
-      const { config, json } = status.opts<CapacityOptions>();
-      const report = await askCluster(readConfig(config));
+      const { config, json, ...given } = status.opts<CapacityOptions>();
+      const isNamed = status.getOptionValueSource('url') === 'cli' || (env['LIVEKIT_URL'] ?? '') !== '';
+      const file = config ?? (!isNamed && existsSync(installedConfig) ? installedConfig : undefined);
+      const server = file === undefined ? given : serverOf(readConfig(file));
+      const report = await new AdminClient(server, env).capacity();
       out.write(json === true ? formatJson(report) : describe(report));
     });
   return capacity;
 }
 
-async function askCluster(config: Config): Promise<ShownCapacity> {
-  const log = createLog({ level: 'error', json: true });
-  const options = redisOptions(config, { clientName: 'plenum-cli', log });
-  if (options === undefined) {
-    throw badConfig(['`redis.address` or Sentinel is needed to reach the cluster']);
+/** The server that runs with this configuration on this machine. */
+function serverOf({ bind_addresses, port, keys }: Config): ServerOptions {
+  const [key] = Object.entries(keys);
+  if (key === undefined) {
+    throw badConfig(['`keys` has no API key']);
   }
-  const store = new RedisStore(options);
-  try {
-    await store.ready(connectMs);
-    return await askCapacityReport(store.bus);
-  } finally {
-    await store.close();
-  }
+  const bound = bind_addresses[0] ?? '';
+  const address = ['', '0.0.0.0', '::'].includes(bound) ? '127.0.0.1' : bound;
+  const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
+  return { url, apiKey: key[0], apiSecret: key[1] };
 }
 
 function describe(report: ShownCapacity): string {

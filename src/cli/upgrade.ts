@@ -1,5 +1,6 @@
 /** `plenum upgrade …`: brings the nodes of an Azure deployment to another release. Run on masters. */
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { promisify } from 'node:util';
@@ -7,6 +8,7 @@ import { Command } from 'commander';
 import { redisOptions } from '../cluster/redis-config.ts';
 import { RedisStore } from '../cluster/redis-store.ts';
 import { badRelease } from '../azure/errors.ts';
+import type { MasterUpgradeOptions } from '../azure/upgrade-master.ts';
 import { badConfig } from '../config/errors.ts';
 import type { Config } from '../config/options.ts';
 import { createLog } from '../observe/log.ts';
@@ -15,11 +17,26 @@ import type { CliOutput } from './terminal.ts';
 type UpgradeOptions = { releaseUrl: string; sha256: string; config: string };
 type MediaOptions = UpgradeOptions & { releaseVersion: string };
 
+/** What is done to the machine that the command runs on. */
+export type MasterMachine = Pick<MasterUpgradeOptions, 'readRelease' | 'writeRelease' | 'bootstrap' | 'restart'>;
+
 const run = promisify(execFile);
 const connectMs = 5_000;
 const releaseFile = '/etc/plenum/release.env';
 
-export function upgradeCommand(readConfig: (file: string) => Config, out: CliOutput): Command {
+const thisMachine: MasterMachine = {
+  readRelease: () => readFile(releaseFile, 'utf8'),
+  writeRelease: (env) => writeFile(releaseFile, env),
+  bootstrap: async () => void (await run('/usr/local/sbin/plenum-bootstrap')),
+  restart: async () => void (await run('systemctl', ['restart', 'plenum.service'])),
+};
+
+/** @param readConfig reads the file of a node of the cluster */
+export function upgradeCommand(
+  readConfig: (file: string) => Config,
+  out: CliOutput,
+  machine: MasterMachine = thisMachine,
+): Command {
   const upgrade = new Command('upgrade')
     .description('bring the nodes of an Azure deployment to another release')
     .addHelpText('after', about);
@@ -34,7 +51,7 @@ export function upgradeCommand(readConfig: (file: string) => Config, out: CliOut
     upgrade.command('master').description('change this master, and go back if it does not run'),
   );
   master.action(async () => {
-    await upgradeThisMaster(master.opts<UpgradeOptions>(), readConfig);
+    await upgradeThisMaster(master.opts<UpgradeOptions>(), readConfig, machine);
     out.write('This master runs the release. Go on with the next one.\n');
   });
   return upgrade;
@@ -75,7 +92,11 @@ async function upgradeMedia(options: MediaOptions, readConfig: (file: string) =>
   await setRelease(createComputeClient(azure), name, { url, sha256, version });
 }
 
-async function upgradeThisMaster(options: UpgradeOptions, readConfig: (file: string) => Config): Promise<void> {
+async function upgradeThisMaster(
+  options: UpgradeOptions,
+  readConfig: (file: string) => Config,
+  machine: MasterMachine,
+): Promise<void> {
   checkRelease(options);
   const { upgradeMaster } = await import('../azure/upgrade-master.ts');
   const config = readConfig(options.config);
@@ -85,13 +106,11 @@ async function upgradeThisMaster(options: UpgradeOptions, readConfig: (file: str
     await store.ready(connectMs);
     await upgradeMaster({
       release: { url: options.releaseUrl, sha256: options.sha256 },
-      holder: hostname(),
+      // One run, not one machine: two at a time on the same master are no better than on two.
+      holder: `${hostname()} (${randomUUID().slice(0, 8)})`,
       leases: store.leases,
       heartbeatMs: store.timings.heartbeatMs,
-      readRelease: () => readFile(releaseFile, 'utf8'),
-      writeRelease: (env) => writeFile(releaseFile, env),
-      bootstrap: async () => void (await run('/usr/local/sbin/plenum-bootstrap')),
-      restart: async () => void (await run('systemctl', ['restart', 'plenum.service'])),
+      ...machine,
       isHealthy: () => isHealthy(config),
       log,
     });

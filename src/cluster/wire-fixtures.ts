@@ -64,6 +64,7 @@ const join: JoinParameters = {
   adaptiveStream: true,
   apiKey: 'devkey',
   tokenExpiresAtS: 1_900_000_000,
+  tokenNotBeforeS: 1_800_000_000,
   resume: { participantSid: leg, reason: 2 },
 };
 

@@ -81,6 +81,7 @@ const joinParameters = shape<JoinParameters>({
   adaptiveStream: flag,
   apiKey: text,
   tokenExpiresAtS: number,
+  tokenNotBeforeS: optional(number),
   resume: optional(shape<NonNullable<JoinParameters['resume']>>({ participantSid: text, reason: number })),
 });
 

@@ -1,29 +1,43 @@
 /** Turns YAML text, environment and flags into one checked `Config`; later sources win. Reads nothing by itself. */
 import { parse } from 'yaml';
 import type { z } from 'zod';
+import { fromEnvironment } from './environment.ts';
 import { badConfig } from './errors.ts';
+import { isTree, translateOptions, type Tree } from './livekit-options.ts';
 import { configSchema, type Config } from './options.ts';
 
 export type ConfigSources = {
   /** What holds where no other source speaks, in the shape of the file. */
   defaults?: Record<string, unknown>;
-  /** Text of the config file. */
+  /** Text of the config file, of Plenum or of livekit-server. */
   yaml?: string;
   env?: Record<string, string | undefined>;
   /** From flags, in the shape of the file. */
   overrides?: Record<string, unknown>;
+  /** Reads `key_file` and `secret_file`; without it these are refused. */
+  readSecretFile?: (path: string) => string;
 };
 
-type Tree = Record<string, unknown>;
+export type LoadedConfig = {
+  config: Config;
+  /** Options of livekit-server that were given and do not apply here. */
+  notApplied: string[];
+};
 
 /** @throws PlenumError `bad-config` that names every problem at once. */
 export function loadConfig(sources: ConfigSources): Config {
-  const merged = [
-    sources.defaults ?? {},
+  return loadWithNotes(sources).config;
+}
+
+/** The same, with what a person should hear of. @throws PlenumError `bad-config` */
+export function loadWithNotes(sources: ConfigSources): LoadedConfig {
+  const given = [
     parseYaml(sources.yaml),
-    fromEnvironment(sources.env ?? {}),
+    fromEnvironment(sources.env ?? {}, parseYaml),
     sources.overrides ?? {},
-  ].reduce<Tree>(merge, {});
+  ].reduce(merge);
+  const { tree, notApplied } = translateOptions(given);
+  const merged = merge(sources.defaults ?? {}, withSecrets(tree, sources.readSecretFile));
   const result = configSchema.safeParse(merged);
   if (!result.success) {
     throw badConfig(result.error.issues.map(describeIssue));
@@ -32,10 +46,41 @@ export function loadConfig(sources: ConfigSources): Config {
   if (problems.length > 0) {
     throw badConfig(problems);
   }
-  return result.data;
+  return { config: result.data, notApplied };
 }
 
-function parseYaml(text: string | undefined): Tree {
+function withSecrets(tree: Tree, readSecretFile: ConfigSources['readSecretFile']): Tree {
+  return readSecretFile === undefined ? tree : withTurnSecrets(withKeyFile(tree, readSecretFile), readSecretFile);
+}
+
+/** As in LiveKit, the keys of a file stand in place of all others. */
+function withKeyFile(tree: Tree, readSecretFile: (path: string) => string): Tree {
+  const { key_file: path, ...rest } = tree;
+  if (path === '') {
+    return rest;
+  }
+  return typeof path === 'string' ? { ...rest, keys: parseYaml(readSecretFile(path)) } : tree;
+}
+
+function withTurnSecrets(tree: Tree, readSecretFile: (path: string) => string): Tree {
+  const { rtc } = tree;
+  const servers = isTree(rtc) ? rtc['turn_servers'] : undefined;
+  if (!isTree(rtc) || !Array.isArray(servers)) {
+    return tree;
+  }
+  return { ...tree, rtc: { ...rtc, turn_servers: servers.map((server) => withSecret(server, readSecretFile)) } };
+}
+
+function withSecret(server: unknown, readSecretFile: (path: string) => string): unknown {
+  if (!isTree(server) || typeof server['secret_file'] !== 'string') {
+    return server;
+  }
+  const { secret_file: path, ...rest } = server;
+  return { ...rest, secret: readSecretFile(path as string).trim() };
+}
+
+/** A map from YAML text, empty for no text. @throws PlenumError `bad-config` */
+export function parseYaml(text: string | undefined): Tree {
   if (text === undefined || text.trim() === '') {
     return {};
   }
@@ -54,34 +99,6 @@ function parseYaml(text: string | undefined): Tree {
   return value;
 }
 
-/** The variables that LiveKit installations set, and secrets that are ours. */
-function fromEnvironment(env: Record<string, string | undefined>): Tree {
-  const tree: Tree = {};
-  if (env.LIVEKIT_KEYS) {
-    tree.keys = parseYaml(env.LIVEKIT_KEYS);
-  }
-  if (env.LIVEKIT_REGION) {
-    tree.region = env.LIVEKIT_REGION;
-  }
-  if (env.NODE_IP) {
-    tree.rtc = { node_ip: env.NODE_IP.split(',').map((address) => address.trim()) };
-  }
-  const cluster = {
-    secret: env.PLENUM_CLUSTER_SECRET,
-    previous_secrets: env.PLENUM_CLUSTER_PREVIOUS_SECRETS?.split(',').map((secret) => secret.trim()),
-  };
-  const secrets = Object.entries(cluster).filter(([, value]) => value && value.length > 0);
-  if (secrets.length > 0) {
-    tree.cluster = Object.fromEntries(secrets);
-  }
-  const redis = { password: env.PLENUM_REDIS_PASSWORD, sentinel_password: env.PLENUM_REDIS_SENTINEL_PASSWORD };
-  const given = Object.entries(redis).filter(([, value]) => value);
-  if (given.length > 0) {
-    tree.redis = Object.fromEntries(given);
-  }
-  return tree;
-}
-
 function merge(base: Tree, over: Tree): Tree {
   const result: Tree = { ...base };
   for (const [key, value] of Object.entries(over)) {
@@ -89,10 +106,6 @@ function merge(base: Tree, over: Tree): Tree {
     result[key] = isTree(value) && isTree(existing) ? merge(existing, value) : value;
   }
   return result;
-}
-
-function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {

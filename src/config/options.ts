@@ -2,14 +2,21 @@
  * The one table of options: name, type, default and text. Names are LiveKit's where the meaning is the same, and stay
  * as they are in the YAML file all the way through the code, so that one name is found everywhere.
  */
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { z } from 'zod';
+import { redis } from './redis-options.ts';
 
 const port = z.int().min(0).max(65_535);
 const seconds = z.number().min(0);
 /** What LiveKit's protocol tells clients as `uint32`. */
 const uint32 = z.int().min(0).max(4_294_967_295);
 const bytes = z.int().min(0);
+
+/** 0 = no limit, so that whoever compares with it needs no exception. */
+const sizeLimit = z
+  .int()
+  .min(0)
+  .transform((limit) => limit || Number.MAX_SAFE_INTEGER);
 
 /** An address, or a network such as `10.0.0.0/8`. */
 const network = z.string().refine(
@@ -22,8 +29,11 @@ const network = z.string().refine(
   { error: 'must be an address or a network such as 10.0.0.0/8' },
 );
 
-/** One address or a list of them. */
-const addresses = z.union([z.array(z.string().min(1)), z.string().transform((address) => [address])]);
+/** A list of addresses, or text with commas between them. */
+const addresses = z.union([
+  z.array(z.string().min(1)),
+  z.string().transform((text) => text.split(',').flatMap((address) => address.trim() || [])),
+]);
 
 const turnServer = z.strictObject({
   host: z.string().min(1).describe('Host name or address of the TURN server.'),
@@ -46,6 +56,12 @@ const rtc = z.strictObject({
     .prefault([])
     .describe(
       'Addresses announced to clients for media; empty = the bound address, or those of the network interfaces when bound to all.',
+    ),
+  use_external_ip: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Ask `rtc.stun_servers` (else public ones) at the start how this machine is seen from the internet, and announce that address; without effect beside `rtc.node_ip`.',
     ),
   bind_address: z
     .string()
@@ -177,12 +193,13 @@ const turn = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      '`turn.domain` leads to a load balancer of its own that passes TLS on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters.',
+      '`turn.domain` leads to a load balancer of its own that passes port 443 on to `turn.tls_port` of the media nodes, so that relayed media does not cross the masters. With `tls.mode` off, TLS ends there and what it passes on is plain TCP.',
     ),
   address: z
     .string()
+    .refine((text) => text === '' || isIPv4(text), { error: 'must be an IPv4 address: nothing else is relayed' })
     .default('')
-    .describe('Address of this machine that TURN listens on and relays from; empty = that of the media.'),
+    .describe('IPv4 address of this machine that TURN listens on and relays from; empty = that of the media.'),
   udp_port: port.default(443).describe('Port of TURN over UDP.'),
   tls_port: port.default(5349).describe('Port of TURN over TLS on the media nodes; masters lead TLS clients there.'),
   relay_range_start: port.default(40_000).describe('First port that media is relayed from.'),
@@ -239,11 +256,13 @@ const room = z.strictObject({
 });
 
 const limit = z.strictObject({
-  max_metadata_size: bytes.default(512 * 1024).describe('Bytes of room or participant metadata.'),
-  max_attributes_size: bytes.default(64 * 1024).describe('Bytes of all attribute keys and values of a participant.'),
-  max_room_name_length: z.int().min(1).default(256).describe('Characters of a room name.'),
-  max_participant_identity_length: z.int().min(1).default(256).describe('Characters of an identity.'),
-  max_participant_name_length: z.int().min(1).default(256).describe('Characters of a display name.'),
+  max_metadata_size: sizeLimit.prefault(512 * 1024).describe('Bytes of room or participant metadata; 0 = no limit.'),
+  max_attributes_size: sizeLimit
+    .prefault(64 * 1024)
+    .describe('Bytes of all attribute keys and values of a participant; 0 = no limit.'),
+  max_room_name_length: sizeLimit.prefault(256).describe('Characters of a room name; 0 = no limit.'),
+  max_participant_identity_length: sizeLimit.prefault(256).describe('Characters of an identity; 0 = no limit.'),
+  max_participant_name_length: sizeLimit.prefault(256).describe('Characters of a display name; 0 = no limit.'),
   signal_message_size_limit: bytes.default(2 * 1024 * 1024).describe('Bytes of one message from a client.'),
   max_api_request_body_size: bytes.default(10 * 1024 * 1024).describe('Bytes of one API request.'),
   max_connections: z
@@ -424,53 +443,6 @@ const drain = z.strictObject({
     ),
 });
 
-const redisTls = z.strictObject({
-  ca_cert_file: z
-    .string()
-    .default('')
-    .describe('PEM file of the authority that signed the certificates of Redis; empty = those of the system.'),
-  client_cert_file: z.string().default('').describe('PEM file of a certificate of ours, where Redis asks for one.'),
-  client_key_file: z.string().default('').describe('PEM file of its private key.'),
-  server_name: z
-    .string()
-    .default('')
-    .describe('Name that the certificates carry, when it is not the host; Sentinel names addresses.'),
-});
-
-const redis = z.strictObject({
-  address: z
-    .string()
-    .default('')
-    .describe(
-      '`host:port` of a single Redis (7.0 or newer), or `redis://` and `rediss://` (TLS) with it; empty with Sentinel, and on a node that is alone.',
-    ),
-  username: z.string().default('').describe('Redis user; empty = the default one.'),
-  password: z.string().default('').describe('Password of Redis; also `PLENUM_REDIS_PASSWORD`.'),
-  password_file: z.string().default('').describe('File that holds the password, read when `redis.password` is empty.'),
-  db: z.int().min(0).default(0).describe('Number of the Redis database.'),
-  use_tls: z.boolean().default(false).describe('Reach Redis and Sentinel over TLS.'),
-  tls: redisTls.prefault({}).describe('How TLS to Redis and Sentinel is checked.'),
-  sentinel_master_name: z
-    .string()
-    .default('')
-    .describe('Name under which Sentinel knows the master; set it to use Sentinel.'),
-  sentinel_addresses: z.array(z.string().min(1)).default([]).describe('`host:port` of each Sentinel.'),
-  sentinel_username: z.string().default('').describe('User at the Sentinels; empty = the default one.'),
-  sentinel_password: z
-    .string()
-    .default('')
-    .describe('Password at the Sentinels; also `PLENUM_REDIS_SENTINEL_PASSWORD`.'),
-  sentinel_password_file: z
-    .string()
-    .default('')
-    .describe('File that holds that password, read when `redis.sentinel_password` is empty.'),
-  min_replicas: z
-    .int()
-    .min(0)
-    .default(1)
-    .describe('With Sentinel: replicas that must know who owns a room before anybody is told.'),
-});
-
 const share = z.number().min(0).max(1);
 
 const nodeLimit = z.strictObject({
@@ -556,6 +528,16 @@ export const configSchema = z.strictObject({
   region: z.string().default('').describe('Region of this node, told to clients.'),
   zone: z.string().default('').describe('Availability zone of this node within its region.'),
   prometheus_port: port.default(0).describe('Port of the metrics endpoint; 0 = none.'),
+  prometheus: z
+    .strictObject({
+      username: z
+        .string()
+        .default('')
+        .describe('User that scrapers of the metrics must name; empty = none is asked for.'),
+      password: z.string().default('').describe('Password of that user.'),
+    })
+    .prefault({})
+    .describe('Who may read the metrics.'),
   development: z.boolean().default(false).describe('Development mode: known keys, readable logs.'),
   rtc: rtc.prefault({}).describe('Media transport.'),
   tls: tls.prefault({}).describe('HTTPS and certificates.'),

@@ -10,7 +10,7 @@ export type RoomSettingsOptions = {
   /** Unix milliseconds: TURN credentials end at a time of day. */
   now: () => number;
   /** Plenum's own TURN servers; undefined without. */
-  turn?: TurnAccess | undefined;
+  turn?: (() => TurnAccess) | undefined;
   /** In a cluster; see `RoomSettings`. */
   givesKeepsakes?: boolean;
 };
@@ -47,7 +47,7 @@ function iceServersOf({ config, turn, now }: RoomSettingsOptions, participant: P
   const nowMs = now();
   return [
     ...(stun.length === 0 ? [] : [{ urls: stun, username: '', credential: '' }]),
-    ...(turn === undefined ? [] : turnServers(turn, participant, nowMs)),
+    ...(turn === undefined ? [] : turnServers(turn(), participant, nowMs)),
     ...config.rtc.turn_servers.map((server) => toIceServer(server, participant, nowMs)),
   ];
 }

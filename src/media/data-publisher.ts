@@ -53,6 +53,10 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
     this.#log = options.log;
   }
 
+  get closed(): boolean {
+    return this.#closeReason !== undefined;
+  }
+
   /** Labels by stream id, of the channels that the client opened. */
   get labels(): ReadonlyMap<number, string> {
     return this.#labels;
@@ -110,6 +114,10 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
 
   /** Until it has this, libwebrtc sends even unordered channels in order. */
   async #acknowledge(streamId: number): Promise<void> {
+    // What a client sent just before it was closed still arrives; the engine calls a request for what is gone an error.
+    if (this.closed) {
+      return;
+    }
     let acknowledger = this.#acknowledgers.get(streamId);
     if (acknowledger === undefined) {
       // Stays open: closing it would reset the stream, and with it the client's channel.
@@ -120,6 +128,9 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
       this.#acknowledgers.set(streamId, acknowledger);
     }
     const consumer = await acknowledger;
+    if (this.closed) {
+      return;
+    }
     await consumer.send(encodeAck(), ppidDcep);
   }
 }

@@ -5,8 +5,10 @@ import type { MediaSettings } from './media-types.ts';
 /** Turns options into settings; looks at the machine's interfaces and cores where an option leaves the choice open. */
 export function mediaSettings(config: Config): MediaSettings {
   const listenAddress = config.rtc.bind_address || config.bind_addresses[0] || '0.0.0.0';
+  const ports = config.rtc.port_range_end - config.rtc.port_range_start + 1;
   return {
-    workers: config.rtc.workers || availableParallelism(),
+    // Each takes a port of its own: an installation that opened one port gets one worker.
+    workers: config.rtc.workers || Math.min(availableParallelism(), ports),
     listenAddress,
     announcedAddresses: config.rtc.node_ip.length > 0 ? config.rtc.node_ip : reachableAddresses(listenAddress),
     portRangeStart: config.rtc.port_range_start,

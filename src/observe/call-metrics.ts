@@ -65,8 +65,9 @@ export class RoomMetrics {
   readonly #roomDuration: Histogram;
   readonly #joins: Counter<'state'>;
   readonly #joinLatency: Histogram;
+  readonly #startTime: Histogram;
   readonly #sessionDuration: Histogram;
-  readonly #publishes: Counter<'kind'>;
+  readonly #publishes: Counter<'kind' | 'state'>;
 
   constructor(registry: Registry, joins: Counter<'state'>) {
     const registers = [registry];
@@ -83,6 +84,12 @@ export class RoomMetrics {
       buckets: millisecondsOfJoins,
       registers,
     });
+    this.#startTime = new Histogram({
+      name: 'livekit_session_start_time_ms',
+      help: 'The same under the name that LiveKit had for it first.',
+      buckets: millisecondsOfJoins,
+      registers,
+    });
     this.#sessionDuration = new Histogram({
       name: 'livekit_session_duration_ms',
       help: 'Milliseconds that participants stayed, observed when they leave.',
@@ -91,8 +98,8 @@ export class RoomMetrics {
     });
     this.#publishes = new Counter({
       name: 'livekit_track_publish_counter',
-      help: 'Tracks that were published.',
-      labelNames: ['kind'],
+      help: 'Tracks that were published; their state is success, as LiveKit calls it.',
+      labelNames: ['kind', 'state'],
       registers,
     });
   }
@@ -105,6 +112,7 @@ export class RoomMetrics {
   participantActive(joinLatencyMs: number): void {
     this.#joins.inc({ state: 'rtc_connected' });
     this.#joinLatency.observe(joinLatencyMs);
+    this.#startTime.observe(joinLatencyMs);
   }
 
   /** The participant left before its media connection stood. */
@@ -117,7 +125,7 @@ export class RoomMetrics {
   }
 
   trackPublished(kind: MetricTrackKind): void {
-    this.#publishes.inc({ kind });
+    this.#publishes.inc({ kind, state: 'success' });
   }
 }
 

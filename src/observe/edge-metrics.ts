@@ -15,6 +15,7 @@ export class GatewayMetrics implements GatewayObserver {
   readonly #ends: Counter<'end'>;
   readonly #messages: Counter<'direction'>;
   readonly #bytes: Counter<'direction'>;
+  readonly #nodeMessages: Counter<'type' | 'status' | 'direction'>;
   readonly #slowClients: Counter<'channel'>;
   readonly #joinSteps: Counter<'state'>;
 
@@ -66,6 +67,12 @@ export class GatewayMetrics implements GatewayObserver {
       labelNames,
       registers,
     });
+    this.#nodeMessages = new Counter({
+      name: 'livekit_node_messages',
+      help: 'Signal messages under the name that LiveKit has for them: requests that came from clients, responses that went to them.',
+      labelNames: ['type', 'status', 'direction'],
+      registers,
+    });
   }
 
   connectionOpened(): void {
@@ -103,11 +110,13 @@ export class GatewayMetrics implements GatewayObserver {
 
   signalReceived(sizeBytes: number): void {
     this.#messages.inc({ direction: 'incoming' });
+    this.#nodeMessages.inc({ type: 'signal', status: 'success', direction: 'request' });
     this.#bytes.inc({ direction: 'incoming' }, sizeBytes);
   }
 
   signalSent(sizeBytes: number, receivers: number): void {
     this.#messages.inc({ direction: 'outgoing' }, receivers);
+    this.#nodeMessages.inc({ type: 'signal', status: 'success', direction: 'response' }, receivers);
     this.#bytes.inc({ direction: 'outgoing' }, sizeBytes * receivers);
   }
 }

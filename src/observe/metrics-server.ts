@@ -1,4 +1,5 @@
 /** Serves the metrics to Prometheus on a port of its own, which is never meant for the public. */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
 import { metricsListenFailed } from './errors.ts';
@@ -9,6 +10,8 @@ export type MetricsServerOptions = {
   /** 0 takes any free port. */
   port: number;
   bindAddress: string;
+  /** Asked of every scraper (HTTP Basic); nobody is asked when the user is empty. */
+  credentials?: { username: string; password: string };
   log: Logger;
 };
 
@@ -21,7 +24,7 @@ export type MetricsServer = {
 /** Resolves when the port listens; rejects with a PlenumError when it cannot be had. */
 export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
   const server = createServer((request, response) => {
-    answer(request, response, options.registry).catch((error: unknown) => {
+    answer(request, response, options).catch((error: unknown) => {
       options.log.warn({ err: error }, 'metrics could not be collected');
       response.destroy();
     });
@@ -40,7 +43,15 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, registry: Registry): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { registry, credentials }: MetricsServerOptions,
+): Promise<void> {
+  if (credentials !== undefined && credentials.username !== '' && !isAuthorized(request, credentials)) {
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="metrics"' }).end();
+    return;
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.writeHead(405, { allow: 'GET, HEAD' }).end();
     return;
@@ -49,6 +60,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, regist
   const text = await registry.metrics();
   response.writeHead(200, { 'content-type': registry.contentType });
   response.end(request.method === 'HEAD' ? undefined : text);
+}
+
+/** Compared as digests, so that neither length nor content can be guessed from the time that it takes. */
+function isAuthorized(
+  request: IncomingMessage,
+  { username, password }: { username: string; password: string },
+): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const wanted = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+  return timingSafeEqual(digest(wanted), digest(request.headers.authorization ?? ''));
 }
 
 async function closeServer(server: Server): Promise<void> {

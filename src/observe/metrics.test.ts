@@ -78,7 +78,7 @@ describe('Metrics', () => {
     assert.equal(value('livekit_session_join_latency_ms_bucket', { le: '150' }), 1);
     assert.equal(value('livekit_session_join_latency_ms_bucket', { le: '100' }), 0);
     assert.equal(value('livekit_session_duration_ms_sum'), 60_000);
-    assert.equal(value('livekit_track_publish_counter', { kind: 'video' }), 1);
+    assert.equal(value('livekit_track_publish_counter', { kind: 'video', state: 'success' }), 1);
     assert.equal(value('livekit_track_published_total', { kind: 'audio' }), 2);
     assert.equal(value('livekit_track_subscribed_total', { kind: 'video' }), 4);
     assert.equal(value('plenum_track_copies'), 2);
@@ -141,6 +141,7 @@ describe('Metrics', () => {
     assert.equal(value('plenum_signal_connections'), 0);
     assert.equal(value('plenum_signal_connections_ended_total', { end: 'slow-client' }), 1);
     assert.equal(value('plenum_signal_messages_total', { direction: 'outgoing' }), 3);
+    assert.equal(value('livekit_node_messages', { type: 'signal', status: 'success', direction: 'response' }), 3);
     assert.equal(value('plenum_signal_bytes_total', { direction: 'outgoing' }), 300);
     assert.equal(value('livekit_node_twirp_request_status', { status: '200', code: '' }), 1);
     assert.equal(value('livekit_node_twirp_request_status', { status: '4xx', code: 'not_found' }), 1);
@@ -244,5 +245,24 @@ describe('metrics server', () => {
     await server.close();
     await server.close();
     await assert.rejects(fetch(`http://127.0.0.1:${server.port}/metrics`));
+  });
+
+  it('asks scrapers who they are where it is told to', async () => {
+    const { registry } = createMetrics();
+    const log = createLog({ level: 'silent', json: true });
+    const credentials = { username: 'scraper', password: 'pä:ss' };
+    const server = await startMetricsServer({ registry, port: 0, bindAddress: '127.0.0.1', credentials, log });
+    servers.push(server);
+    const statusWith = async (authorization?: string): Promise<number> => {
+      const headers = authorization === undefined ? {} : { authorization };
+      const response = await fetch(`http://127.0.0.1:${server.port}/metrics`, { headers });
+      await response.text();
+      return response.status;
+    };
+    const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`;
+    assert.equal(await statusWith(), 401);
+    assert.equal(await statusWith(basic('scraper:wrong')), 401);
+    assert.equal(await statusWith(basic('other:pä:ss')), 401);
+    assert.equal(await statusWith(basic('scraper:pä:ss')), 200);
   });
 });

@@ -167,6 +167,7 @@ function toJoin(
     adaptiveStream: flagParameter(query, 'adaptive_stream', false),
     apiKey: claims.apiKey,
     tokenExpiresAtS: claims.expiresAtS,
+    ...(claims.notBeforeS === undefined ? {} : { tokenNotBeforeS: claims.notBeforeS }),
   };
   if (claims.roomConfiguration !== undefined) {
     join.roomConfiguration = claims.roomConfiguration;

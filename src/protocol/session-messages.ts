@@ -67,6 +67,8 @@ export type JoinParameters = {
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */
   apiKey: string;
   tokenExpiresAtS: number;
+  /** `nbf` of the token (Unix seconds); absent when it has none. */
+  tokenNotBeforeS?: number;
   /** Present when the client resumes a session (`reconnect=1`). */
   resume?: { participantSid: string; reason: number };
 };

@@ -30,6 +30,8 @@ export type AccessClaims = {
   sha256: string;
   /** Unix seconds. */
   expiresAtS: number;
+  /** `nbf`, Unix seconds; absent when the token has none. */
+  notBeforeS?: number;
 };
 
 // Go's JSON decoder, which the reference server uses, reads null as "not given"; tokens written by hand rely on it.
@@ -93,6 +95,7 @@ export function toAccessClaims(raw: RawClaims): AccessClaims {
     roomPreset: raw.roomPreset ?? '',
     sha256: raw.sha256 ?? '',
     expiresAtS: raw.exp,
+    ...(typeof raw.nbf === 'number' ? { notBeforeS: raw.nbf } : {}),
   };
 }
 

@@ -78,7 +78,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   await serveMetrics({ config, log, metrics, stack });
 
   const certificates = await startCertificates({ config, log, nodeId, metrics, stack, manages: true });
-  const turn = await startTurn({ config, log, metrics, stack, media, certificates, mediaAddresses: () => [] });
+  const turn = await startTurn({ config, log, metrics, stack, media, certificates });
 
   const webhooks = stack.adopt(
     new WebhookSender({ config: config.webhook, keys: config.keys, observer: metrics.webhook, log }),

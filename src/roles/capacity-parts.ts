@@ -2,12 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { HostReach } from '../cluster/host-reach.ts';
 import type { CapacityGoals } from '../capacity/observation.ts';
+import type { ClusterBus } from '../cluster/store.ts';
 import type { Config } from '../config/options.ts';
 import type { Logger } from '../observe/log.ts';
 import type { NodeLoad } from '../placement/load.ts';
 import { CapacityController } from '../scaling/capacity-controller.ts';
 import type { CapacityProvider } from '../scaling/capacity-provider.ts';
-import { serveCapacityReports } from '../scaling/capacity-reports.ts';
+import { askCapacityReport, serveCapacityReports } from '../scaling/capacity-reports.ts';
 import { changeNode } from '../scaling/change-node.ts';
 import { StaticProvider } from '../scaling/static-provider.ts';
 import type { ClusterNode } from './cluster-node.ts';
@@ -31,6 +32,11 @@ export async function startCapacity({ config, log, node, stack }: CapacityParts)
   });
   stack.defer(await serveCapacityReports({ bus: store.bus, provider, report: () => controller.report() }));
   stack.adopt(controller, (value) => value.close()).start();
+}
+
+/** Any master can tell what the one that leads decides; undefined where nobody decides anything. */
+export function capacityReports({ capacity }: Config, bus: ClusterBus): (() => Promise<object>) | undefined {
+  return capacity.provider === 'none' ? undefined : () => askCapacityReport(bus);
 }
 
 /** Azure's SDKs are loaded where they are needed alone: they are large. */

@@ -10,7 +10,7 @@ import { Metrics } from '../observe/metrics.ts';
 import { NodeLoadMeter } from '../observe/node-load.ts';
 import type { NodeId } from '../protocol/ids.ts';
 import type { RoomCommand } from '../protocol/session-messages.ts';
-import { startCapacity } from './capacity-parts.ts';
+import { capacityReports, startCapacity } from './capacity-parts.ts';
 import { createHeartbeat, joinCluster, nodeLimits } from './cluster-node.ts';
 import { serveMetrics, startOnStack, type RoleOptions, type RunningRole } from './node-parts.ts';
 import { startCertificates } from './certificate-parts.ts';
@@ -75,6 +75,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
   );
   const face = new PublicFace({
     ...{ config, log, directory, client, metrics, certificates, nodes: drains.admin },
+    capacity: capacityReports(config, store.bus),
     health: healthOf(store.health),
     turnBackends: config.turn.enabled && !config.turn.external_tls ? () => turnBackends(nodes) : undefined,
   });

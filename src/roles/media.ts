@@ -182,7 +182,7 @@ type HostParts = {
   metrics: Metrics;
   stack: AsyncDisposableStack;
   leases: RoomLeases;
-  turn: TurnAccess | undefined;
+  turn: (() => TurnAccess) | undefined;
 };
 
 function createHost({ config, log, node, metrics, stack, leases, turn }: HostParts): RoomHostNode {

@@ -69,6 +69,7 @@ export async function serveMetrics({ config, log, metrics, stack }: MetricsParts
     registry: metrics.registry,
     port: config.prometheus_port,
     bindAddress,
+    credentials: config.prometheus,
     log,
   });
   stack.defer(() => server.close());

@@ -31,6 +31,8 @@ export type PublicFaceOptions = {
   metrics: Metrics;
   health: HealthCheck;
   nodes: NodeAdmin;
+  /** What is decided about the number of media nodes; undefined where nobody decides about it. */
+  capacity?: (() => Promise<object>) | undefined;
   /** Without it there is no HTTPS. */
   certificates: Certificates | undefined;
   /** TURN servers to lead clients to, in order of preference; undefined where TURN over TLS does not come this way. */
@@ -117,7 +119,7 @@ export class PublicFace {
 }
 
 function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway {
-  const { config, log, directory, client, metrics, health, nodes, certificates } = options;
+  const { config, log, directory, client, metrics, health, nodes, capacity, certificates } = options;
   const meetToken = createMeetTokenHandler(config);
   return new Gateway({
     config,
@@ -126,7 +128,10 @@ function createGateway(options: PublicFaceOptions, guards: EdgeGuards): Gateway 
     connector: directory,
     twirp: createTwirpHandler({ directory, client, limits: config.limit, observer: metrics.twirp, log }),
     health,
-    admin: createAdminApi({ nodes, certificate: certificates && (() => certificates.store.status()), config, log }),
+    admin: createAdminApi({
+      ...{ nodes, capacity, config, log },
+      certificate: certificates && (() => certificates.store.status()),
+    }),
     observer: metrics.gateway,
     verifier: createTokenVerifier(config.keys),
     guards,

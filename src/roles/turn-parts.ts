@@ -1,11 +1,13 @@
 /** The TURN server of a media node, and how clients reach it. */
 import { randomBytes } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import { clusterSecrets } from '../cluster/relay-config.ts';
 import type { Config } from '../config/options.ts';
 import type { TurnBackend } from '../edge/turn-splice.ts';
 import type { MediaSettings } from '../media/media-types.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { turnUnusable } from '../turn/errors.ts';
 import { toRange } from '../turn/turn-config.ts';
 import type { TurnAccess } from '../turn/turn-access.ts';
 import { TurnServer } from '../turn/turn-server.ts';
@@ -21,12 +23,20 @@ export type TurnParts = {
   stack: AsyncDisposableStack;
   media: MediaSettings;
   certificates: Certificates | undefined;
+  /** In a cluster. */
+  others?: OtherNodes;
+};
+
+type OtherNodes = {
   /** Addresses of all nodes that carry media, asked every few seconds. */
   mediaAddresses: () => readonly string[];
+  /** Under which clients reach the TURN servers of other nodes, while those serve. */
+  turnAddresses: () => readonly string[];
 };
 
 export type Turn = {
-  access: TurnAccess;
+  /** For a participant that asks now. */
+  access: () => TurnAccess;
   /** Where TURN over TLS is served; undefined while it is not. */
   backend: () => TurnBackend | undefined;
 };
@@ -42,7 +52,12 @@ export async function startNodeTurn({ node, ...parts }: NodeTurnParts): Promise<
   const certificates = await startCertificates({ ...parts, nodeId, cluster, manages: false });
   const mediaAddresses = (): string[] =>
     nodes.liveMedia().flatMap(({ publicAddress, relay: { host: privateAddress } }) => [publicAddress, privateAddress]);
-  return startTurn({ ...parts, certificates, mediaAddresses });
+  const turnAddresses = (): string[] =>
+    nodes
+      .liveMedia()
+      .filter((other) => other.nodeId !== nodeId && other.turn !== undefined && other.state === 'SERVING')
+      .map(({ publicAddress }) => publicAddress);
+  return startTurn({ ...parts, certificates, others: { mediaAddresses, turnAddresses } });
 }
 
 const firstCertificateMs = 3_000;
@@ -50,12 +65,12 @@ const peersIntervalMs = 2_000;
 
 /** Undefined with `turn.enabled` off. Rejects with `turn-unusable` when coturn cannot run. */
 export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
-  const { config, log, metrics, stack, media, certificates } = parts;
+  const { config, log, metrics, stack, media, certificates, others } = parts;
   if (!config.turn.enabled) {
     return undefined;
   }
   const address = ownAddress(config, media);
-  const publicAddress = media.announcedAddresses[0] ?? address;
+  const publicAddress = media.announcedAddresses.find((one) => isIPv4(one)) ?? address;
   const secrets = sharedSecrets(config);
   const settings = turnSettings(config, { address, publicAddress, secrets, ownAddresses: media.announcedAddresses });
   // With a certificate from the start it need not be started again as soon as there is one.
@@ -70,12 +85,16 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   certificates?.holder.follow(({ certificate }) => {
     server.use(certificate).catch((error: unknown) => log.error({ err: error }, 'the TURN server got no certificate'));
   });
-  const allow = (): void => server.allowPeers(parts.mediaAddresses().flatMap(rangeOf));
+  const allow = (): void => server.allowPeers((others?.mediaAddresses() ?? []).flatMap(rangeOf));
   allow();
   const timer = setInterval(allow, peersIntervalMs);
   stack.defer(() => clearInterval(timer));
   return {
-    access: turnAccess(config, { publicAddress, secret: secrets[0] ?? '' }),
+    access: () => {
+      // One that has just ended is back in a moment; when it is not, the next node relays to all of them as well.
+      const [other] = server.isHealthy ? [] : (others?.turnAddresses() ?? []);
+      return turnAccess(config, { publicAddress: other ?? publicAddress, secret: secrets[0] ?? '' });
+    },
     backend: () =>
       server.isHealthy && settings.tlsPort !== 0 && certificates?.holder.current !== undefined
         ? { host: address, port: settings.tlsPort }
@@ -90,7 +109,7 @@ function turnAccess(config: Config, { publicAddress, secret }: { publicAddress: 
   const port = turn.external_tls ? 443 : tls.port;
   return {
     udp: `${publicAddress}:${turn.udp_port}`,
-    tls: tls.mode === 'off' || domain === '' ? '' : `${domain}:${port}`,
+    tls: (tls.mode === 'off' && !turn.external_tls) || domain === '' ? '' : `${domain}:${port}`,
     secret,
     ttlS: turn.ttl_seconds,
     forceRelay: rtc.force_relay,
@@ -102,7 +121,15 @@ function ownAddress({ turn }: Config, media: MediaSettings): string {
   if (turn.address !== '') {
     return turn.address;
   }
-  return isWildcard(media.listenAddress) ? (machineAddresses()[0] ?? '127.0.0.1') : media.listenAddress;
+  if (isWildcard(media.listenAddress)) {
+    return machineAddresses()[0] ?? '127.0.0.1';
+  }
+  if (!isIPv4(media.listenAddress)) {
+    throw turnUnusable(
+      `only IPv4 is relayed, and media listens on ${media.listenAddress}; name an IPv4 address of this machine in \`turn.address\``,
+    );
+  }
+  return media.listenAddress;
 }
 
 /** Those of before are accepted too, while a cluster changes its secret node by node. */

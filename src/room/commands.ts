@@ -29,6 +29,7 @@ import { brokenLimit, mergeAttributes } from './limits.ts';
 import type { Participant } from './participant.ts';
 import { withPermission } from './permissions.ts';
 import { sendMute, setMuted, withdrawForbiddenTracks } from './publishing.ts';
+import { revokeTokens } from './revocations.ts';
 import type { RoomState } from './room-state.ts';
 import { startRpc } from './rpc.ts';
 import { bound } from './settings.ts';
@@ -146,6 +147,8 @@ function getParticipant(room: RoomState, request: RoomParticipantIdentity): Mess
 }
 
 function kickParticipant(room: RoomState, request: RoomParticipantIdentity): Message | Failure {
+  // Also of one who is gone already, and would be back with it.
+  revokeTokens(room, request.identity, request.revokeTokenTs);
   const participant = room.identities.get(request.identity);
   if (participant === undefined) {
     return participantNotFound;

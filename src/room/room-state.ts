@@ -50,6 +50,8 @@ export class RoomState {
   readonly tracks = new Map<TrackSid, Track>();
   readonly rpcs = new Map<string, PendingRpc>();
   readonly nonces = new Map<string, number>();
+  /** By identity: tokens whose `nbf` (Unix seconds) is earlier do not let in any more. */
+  readonly revocations: Map<string, number>;
   departures: Departure[] = [];
   readonly speakers: Speakers<ParticipantSid>;
 
@@ -72,7 +74,7 @@ export class RoomState {
   /** Sockets of sessions whose legs may still come. */
   readonly earlySockets = new Map<ParticipantSid, ConnectionId>();
   /** Who was here when an earlier host was lost and has not come back, by identity. */
-  readonly savedParticipants = new Map<string, SavedParticipant>();
+  readonly savedParticipants: Map<string, SavedParticipant>;
   /** Sessions that ended with the former host: their clients have been told so, or will be. */
   readonly lostSessions = new Set<ParticipantSid>();
   /** The room as it was saved last. */
@@ -98,9 +100,10 @@ export class RoomState {
     this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
     this.metadata = saved?.metadata ?? '';
     this.wasJoined = saved?.wasJoined ?? false;
-    for (const participant of saved?.participants ?? []) {
-      this.savedParticipants.set(participant.identity, participant);
-    }
+    this.revocations = new Map(saved?.revocations);
+    this.savedParticipants = new Map(
+      (saved?.participants ?? []).map((participant) => [participant.identity, participant]),
+    );
     this.speakers = new Speakers({
       activeLevelDbov: settings.activeLevelDbov,
       minPercentile: settings.minPercentile,

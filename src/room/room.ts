@@ -15,6 +15,7 @@ import { connectionQualityDue, settleDynacast, speakersDue } from './quality-rep
 import { pruneDepartures, startResume } from './resume.ts';
 import { retireOldLegs, switchTracks } from './move-tracks.ts';
 import { holdTimedOut, movableLegs, moveTimedOut, performMove, successorsTimedOut, type MovableLeg } from './moving.ts';
+import { isRevoked, refuseRevoked } from './revocations.ts';
 import { RoomState } from './room-state.ts';
 import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
 import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
@@ -180,6 +181,9 @@ function handle(room: RoomState, event: RoomEvent): void {
 function handleGateway(room: RoomState, message: GatewayToHost): void {
   switch (message.kind) {
     case 'join':
+      if (isRevoked(room, message.join)) {
+        return refuseRevoked(room, message.connectionId);
+      }
       return message.join.resume === undefined
         ? joinRoom(room, message.connectionId, message.join)
         : startResume(room, message.connectionId, message.join);

@@ -34,6 +34,8 @@ export type SavedRoom = {
   wasJoined: boolean;
   /** Clients were told it when they joined. */
   sifTrailer: Uint8Array<ArrayBuffer> | undefined;
+  /** Tokens of an identity that are older (Unix seconds) do not let in. */
+  revocations: [identity: string, beforeS: number][];
   participants: SavedParticipant[];
 };
 
@@ -101,8 +103,17 @@ export function decodeSavedRoom(parts: ReadonlyMap<string, Uint8Array>): SavedRo
     wasJoined: room.wasJoined === true,
     sifTrailer:
       typeof room.sifTrailer === 'string' ? Uint8Array.from(Buffer.from(room.sifTrailer, 'base64')) : undefined,
+    revocations: decodeRevocations(room.revocations),
     participants,
   };
+}
+
+function decodeRevocations(saved: unknown): [string, number][] {
+  const entries: unknown[] = Array.isArray(saved) ? saved : [];
+  return entries.flatMap((entry) => {
+    const [identity, beforeS] = Array.isArray(entry) ? (entry as unknown[]) : [];
+    return typeof identity === 'string' && typeof beforeS === 'number' ? [[identity, beforeS]] : [];
+  });
 }
 
 /** Somebody is told to join anew, which is no wish of his: his next session begins as this one was described. */
@@ -184,6 +195,7 @@ function describeRoom(room: RoomState): string {
     maxParticipants,
     metadata,
     wasJoined,
+    revocations: [...room.revocations],
     sifTrailer: Buffer.from(room.sifTrailer).toString('base64'),
   };
   return JSON.stringify(saved);

@@ -77,6 +77,8 @@ export const bound = {
   pendingRpcs: 1_000,
   rpcPayloadBytes: 15_360,
   nonces: 256,
+  /** Identities whose tokens a moderator took back. */
+  revocations: 1_000,
   /** A participant that is described by more than this joins anew when the room's host is lost. */
   keepsakeBytes: 512 * 1024,
   departures: 5_000,

@@ -43,6 +43,9 @@ const leaseName = 'capacity';
 const tickMs = 5_000;
 const providerDeadlineMs = 60_000;
 const decisionsKept = 200;
+/** What fails for so long is shown as a warning; a throttled request is none. */
+const refusedForMs = 60_000;
+const reasonLength = 300;
 
 type Leading = { epoch: Epoch; memory: CapacityMemory };
 
@@ -53,6 +56,8 @@ export class CapacityController {
   #leading: Leading | undefined;
   #status: CapacityStatus | undefined;
   #decisions: { atMs: number; what: string; reason: string }[] = [];
+  /** What the provider does not do, by kind of action. */
+  readonly #refusals = new Map<string, { sinceMs: number; why: string }>();
   #running: Promise<unknown> | undefined;
 
   constructor(options: CapacityControllerOptions) {
@@ -86,7 +91,11 @@ export class CapacityController {
       what,
       reason,
     }));
-    return { ...this.#status, leader: this.#options.holder, decisions };
+    const refused = [...this.#refusals]
+      .filter(([, { sinceMs }]) => nowMs - sinceMs >= refusedForMs)
+      .map(([what, { sinceMs, why }]) => `${what} has failed for ${Math.round((nowMs - sinceMs) / 1_000)} s: ${why}`);
+    const warnings = [...this.#status.warnings, ...refused];
+    return { ...this.#status, warnings, leader: this.#options.holder, decisions };
   }
 
   /** One look and what follows from it. Rejects when the store or the provider does not answer; the next one tries again. */
@@ -95,6 +104,7 @@ export class CapacityController {
     const lease = await store.leases.acquire(leaseName, holder);
     if (lease.kind === 'taken') {
       this.#leading = undefined;
+      this.#refusals.clear();
       return;
     }
     const nowMs = this.#now();
@@ -102,7 +112,7 @@ export class CapacityController {
     const known = this.#leading?.epoch === lease.epoch ? this.#leading.memory : freshMemory(nowMs);
     const leading = { epoch: lease.epoch, memory: known };
     this.#leading = leading;
-    const observation = await this.#observe();
+    const observation = await this.#watched('look', () => this.#observe());
     const planned = plan({
       observation,
       goals: goals(),
@@ -150,13 +160,29 @@ export class CapacityController {
 
   async #carryOut(action: CapacityAction, leading: Leading): Promise<void> {
     try {
-      await this.#perform(action, leading);
+      await this.#watched(action.kind, () => this.#perform(action, leading));
     } catch (error) {
       const isOvertaken = error instanceof PlenumError && error.reason === 'node-changed';
       this.#options.log.info({ err: error, action: action.kind }, 'a step of scaling did not succeed');
       if (!isOvertaken) {
         throw error;
       }
+    }
+  }
+
+  /** Remembers since when work of this kind does not succeed, and why. */
+  async #watched<Result>(kind: string, work: () => Promise<Result>): Promise<Result> {
+    try {
+      const result = await work();
+      this.#refusals.delete(kind);
+      return result;
+    } catch (error) {
+      if (error instanceof PlenumError && error.reason.startsWith('provider-')) {
+        const why = error.cause instanceof Error ? error.cause.message : error.message;
+        const sinceMs = this.#refusals.get(kind)?.sinceMs ?? this.#now();
+        this.#refusals.set(kind, { sinceMs, why: why.slice(0, reasonLength) });
+      }
+      throw error;
     }
   }
 

@@ -1,7 +1,7 @@
 /** Lets anybody in the cluster ask the master that leads capacity what it sees and has decided. */
 import { decode, encode } from '@msgpack/msgpack';
-import { z } from 'zod';
 import type { ClusterBus, Unsubscribe } from '../cluster/store.ts';
+import { capacityReportSchema, type ShownCapacity } from '../protocol/capacity-report.ts';
 import type { CapacityReport } from './capacity-controller.ts';
 import { nobodyLeads } from './errors.ts';
 
@@ -9,31 +9,6 @@ const topics = { ask: 'capacity-ask', report: 'capacity-report' };
 const answerMs = 3_000;
 /** A message on the bus is small; the newest decisions matter. */
 const decisionsShown = 50;
-
-const reportSchema = z.looseObject({
-  leader: z.string(),
-  provider: z.string(),
-  demand: z.looseObject({
-    nodes: z.number(),
-    because: z.string().optional(),
-    metrics: z.array(z.looseObject({ name: z.string(), total: z.number(), target: z.number(), nodes: z.number() })),
-  }),
-  phases: z.record(z.string(), z.number()),
-  machines: z.array(
-    z.looseObject({
-      machineId: z.string(),
-      instanceId: z.string(),
-      zone: z.string(),
-      phase: z.string(),
-      work: z.number(),
-      version: z.string(),
-    }),
-  ),
-  warnings: z.array(z.string()),
-  decisions: z.array(z.looseObject({ agoMs: z.number(), what: z.string(), reason: z.string() })),
-});
-
-export type ShownCapacity = z.infer<typeof reportSchema>;
 
 export type CapacityReportsOptions = { bus: ClusterBus; provider: string; report: () => CapacityReport | undefined };
 
@@ -54,7 +29,7 @@ export async function serveCapacityReports({ bus, provider, report }: CapacityRe
 export async function askCapacityReport(bus: ClusterBus): Promise<ShownCapacity> {
   const { promise, resolve, reject } = Promise.withResolvers<ShownCapacity>();
   const unsubscribe = await bus.subscribe(topics.report, (message) => {
-    const parsed = reportSchema.safeParse(decode(message));
+    const parsed = capacityReportSchema.safeParse(decode(message));
     if (parsed.success) {
       resolve(parsed.data);
     }

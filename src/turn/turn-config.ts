@@ -32,7 +32,7 @@ export function turnConfig(settings: TurnSettings, files: TurnFiles): string {
 }
 
 function listeners(settings: TurnSettings, files: TurnFiles): string[] {
-  const { address, publicAddress, udpPort, tlsPort, relayPortStart, relayPortEnd } = settings;
+  const { address, publicAddress, udpPort, tlsPort, plainPort, relayPortStart, relayPortEnd } = settings;
   const hasTls = tlsPort !== 0 && files.certificate !== undefined;
   return [
     `listening-ip=${address}`,
@@ -41,8 +41,9 @@ function listeners(settings: TurnSettings, files: TurnFiles): string[] {
     `listening-port=${udpPort}`,
     `min-port=${relayPortStart}`,
     `max-port=${relayPortEnd}`,
-    // Plain TCP helps nobody whom TLS does not help too, and DTLS no browser.
-    'no-tcp',
+    // Plain TCP from clients helps nobody whom TLS does not help too, and DTLS no browser. Without the first, the port of
+    // UDP takes TCP as well.
+    ...(plainPort === 0 ? ['no-tcp'] : [`aux-server=${address}:${plainPort}`]),
     'no-dtls',
     ...(hasTls
       ? [

@@ -47,9 +47,12 @@ export class TurnServer {
   #child: ChildProcess | undefined;
   #hasTls = false;
   #isHealthy = false;
+  #hasAnswered = false;
   #failures = 0;
   #closed = false;
   readonly #abort = new AbortController();
+  /** Ends the pause before the next probe. */
+  #looks = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #probing: Promise<void> = Promise.resolve();
 
@@ -141,6 +144,7 @@ export class TurnServer {
         return;
       }
       this.#setHealth(false);
+      this.#looks.abort();
       this.#failures = performance.now() - startedMs > timings.settledMs ? 1 : this.#failures + 1;
       const waitMs = Math.min(timings.firstRestartMs * 2 ** (this.#failures - 1), timings.longestRestartMs);
       this.#options.log.warn({ waitMs, failures: this.#failures }, 'the TURN server ended and is started again');
@@ -196,7 +200,9 @@ export class TurnServer {
     while (!this.#closed) {
       // After a restart nobody is led here until it answers.
       const pauseMs = this.#isHealthy ? timings.probeIntervalMs : timings.firstProbesMs;
-      await delay(pauseMs, undefined, { signal: this.#abort.signal }).catch(() => undefined);
+      this.#looks = new AbortController();
+      const signal = AbortSignal.any([this.#abort.signal, this.#looks.signal]);
+      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
       if (this.#closed) {
         return;
       }
@@ -224,6 +230,10 @@ export class TurnServer {
   #setHealth(isHealthy: boolean): void {
     if (isHealthy !== this.#isHealthy) {
       this.#isHealthy = isHealthy;
+      if (isHealthy && this.#hasAnswered) {
+        this.#options.log.info('the TURN server answers again');
+      }
+      this.#hasAnswered = true;
       this.#options.observer.turnHealth(isHealthy);
     }
   }

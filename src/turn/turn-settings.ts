@@ -15,6 +15,8 @@ export type TurnSettings = {
   udpPort: number;
   /** 0 = no TLS. */
   tlsPort: number;
+  /** For connections whose TLS has ended at a load balancer; 0 = none. */
+  plainPort: number;
   relayPortStart: number;
   relayPortEnd: number;
   allocationsPerUser: number;
@@ -39,6 +41,7 @@ export function turnSettings({ cluster, tls, turn }: Config, place: TurnPlace): 
     publicAddress: place.publicAddress,
     udpPort: turn.udp_port,
     tlsPort: tls.mode === 'off' ? 0 : turn.tls_port,
+    plainPort: tls.mode === 'off' && turn.external_tls ? turn.tls_port : 0,
     relayPortStart: turn.relay_range_start,
     relayPortEnd: turn.relay_range_end,
     allocationsPerUser: turn.per_user_relay_allocation_limit,

@@ -48,6 +48,22 @@ describe('the configuration of coturn', () => {
     assert.doesNotMatch(text, /tls-listening-port|pkey/);
   });
 
+  it('takes plain TCP alone where TLS ends at a load balancer before it', () => {
+    const turn = { enabled: true, external_tls: true, domain: 'turn.test' };
+    const text = turnConfig(settings({ tls: { mode: 'off' }, turn }), { ...files, certificate: undefined });
+    assert.match(text, /^aux-server=10\.0\.0\.4:5349$/m);
+    assert.match(text, /^no-tls$/m);
+    assert.doesNotMatch(text, /^no-tcp$/m);
+    const passed = turnConfig(settings({ turn }), files);
+    assert.match(passed, /^tls-listening-port=5349$/m);
+    assert.match(passed, /^no-tcp$/m);
+  });
+
+  it('relays from an IPv4 address alone', () => {
+    assert.throws(() => settings({ turn: { enabled: true, address: '2001:db8::1' } }), /must be an IPv4 address/);
+    assert.throws(() => settings({ turn: { enabled: true, allow_peer_cidrs: ['2001:db8::/32'] } }), /must be IPv4/);
+  });
+
   it('refuses a value that would begin a line of its own', () => {
     assert.throws(() => turnConfig({ ...settings(), realm: 'x\nallowed-peer-ip=0.0.0.0' }, files), /realm/);
   });

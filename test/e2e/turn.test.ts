@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { ClientConfigSetting } from '@livekit/protocol';
-import { TestBrowser, type PageWindow } from '../kit/browser.ts';
+import { TestBrowser } from '../kit/browser.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
+import { childrenNamed, killChild } from '../kit/child-process.ts';
 import { LightSignal } from '../kit/light/light-signal.ts';
+import { mediaPaths } from '../kit/media-paths.ts';
 import { Scrape } from '../kit/metrics.ts';
 import { TestNetwork } from '../kit/network.ts';
 import { startNodeProcess, type ProcessNode, type RawConfig } from '../kit/node.ts';
@@ -15,32 +20,11 @@ import { joinToken } from '../kit/tokens.ts';
 import { TurnClient, type TurnTarget } from '../kit/turn-client.ts';
 import { until } from '../kit/until.ts';
 
-declare const window: PageWindow;
-
 const domain = 'call.plenum.test';
 const turnDomain = 'turn.plenum.test';
 const skip = TestNetwork.missing();
 
 type CallOptions = { url?: string; rtcConfig?: { iceTransportPolicy: 'relay' } };
-
-/** How media of a page travels: kind and protocol of the local candidates that are in use. */
-async function paths(peer: BrowserPeer): Promise<string[]> {
-  return peer.page.evaluate(async () => {
-    const { publisher, subscriber } = window.room.engine.pcManager as unknown as Record<
-      string,
-      { getStats(): Promise<Iterable<[string, object]>> }
-    >;
-    const found: string[] = [];
-    for (const connection of [publisher, subscriber]) {
-      const entries = [...((await connection?.getStats()) ?? [])].map(([, entry]) => entry as Record<string, unknown>);
-      const transport = entries.find((entry) => entry['type'] === 'transport');
-      const pair = entries.find((entry) => entry['id'] === transport?.['selectedCandidatePairId']);
-      const local = entries.find((entry) => entry['id'] === pair?.['localCandidateId']);
-      if (local) found.push([local['candidateType'], local['relayProtocol'] ?? local['protocol']].join(' '));
-    }
-    return found;
-  }, undefined);
-}
 
 describe('a server that clients reach through a firewall', { skip: skip === '' ? false : skip }, () => {
   let network: TestNetwork;
@@ -99,25 +83,29 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
   async function call(
     room: string,
     options: CallOptions = {},
-  ): Promise<{ peers: BrowserPeer[]; timeToMediaMs: number }> {
+  ): Promise<{ ana: BrowserPeer; ben: BrowserPeer; peers: BrowserPeer[]; timeToMediaMs: number }> {
     const ana = await join(room, 'ana', options);
     const track = await ana.publish('video');
     const startedMs = performance.now();
     const ben = await join(room, 'ben', options);
     await ben.waitForPicture(track);
-    return { peers: [ana, ben], timeToMediaMs: performance.now() - startedMs };
+    return { ana, ben, peers: [ana, ben], timeToMediaMs: performance.now() - startedMs };
   }
 
-  async function expectPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
+  async function waitForPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
     for (const peer of peers) {
       await until(async () => {
-        const found = await paths(peer);
+        const found = await mediaPaths(peer);
         return found.length > 0 && found.every((one) => wanted.test(one))
           ? ''
           : `${peer.identity} uses ${found.join()}`;
       });
-      await peer.close();
     }
+  }
+
+  async function expectPaths(peers: BrowserPeer[], wanted: RegExp): Promise<void> {
+    await waitForPaths(peers, wanted);
+    for (const peer of peers) await peer.close();
   }
 
   it('carries a call over UDP, over TCP where UDP is blocked, and over TURN/TLS on 443 where that is blocked too', async (t) => {
@@ -212,11 +200,102 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
     for (const client of clients) client.close();
   });
 
+  it('starts a TURN server that was killed again, later and later, and says so', async () => {
+    await start();
+    const said = (msg: string): Record<string, unknown>[] => node.log.lines.filter((line) => line.msg === msg);
+    const isUp = async (wanted: 0 | 1): Promise<string> => {
+      const up = (await Scrape.of(9_090, network.server)).sum('plenum_turn_up');
+      return up === wanted ? '' : `plenum_turn_up is ${up}`;
+    };
+    const pids = new Set<number>();
+    for (let kills = 1; kills <= 4; kills += 1) {
+      await until(() => isUp(1), { timeoutMs: 20_000 });
+      pids.add(await killChild(node.pid, 'turnserver'));
+      await until(() => (said('the TURN server ended and is started again').length === kills ? '' : 'nobody noticed'));
+    }
+    // The fourth wait is two seconds.
+    await until(() => isUp(0));
+    assert.equal((await fetch(node.url)).status, 200, 'media without a relay is better than none');
+    await until(() => isUp(1), { timeoutMs: 20_000 });
+    pids.add((await childrenNamed(node.pid, 'turnserver'))[0] ?? 0);
+    assert.equal(pids.size, 5);
+    assert.deepEqual(
+      said('the TURN server ended and is started again').map(({ failures, waitMs }) => [failures, waitMs]),
+      [
+        [1, 250],
+        [2, 500],
+        [3, 1_000],
+        [4, 2_000],
+      ],
+    );
+    assert.equal(said('the TURN server answers again').length, 4);
+    assert.equal((await Scrape.of(9_090, network.server)).sum('plenum_turn_restarts_total'), 4);
+  });
+
+  it('brings a call over TURN back when the TURN server is killed', async (t) => {
+    await start();
+    network.block('meta l4proto udp', 'tcp dport 50000-59999');
+    const { ana, ben, peers } = await call('killed');
+    await waitForPaths(peers, /^relay tls$/);
+    const before = (await Scrape.of(9_090, network.server)).sum('plenum_turn_allocations_total');
+    await killChild(node.pid, 'turnserver');
+    const killedMs = performance.now();
+    await until(
+      async () => {
+        const now = (await Scrape.of(9_090, network.server)).sum('plenum_turn_allocations_total');
+        return now > before ? '' : 'nobody has come back to the TURN server';
+      },
+      { timeoutMs: 45_000, intervalMs: 100 },
+    );
+    // Whoever joined anew has published anew.
+    let seen: { sid: string; frames: number } | undefined;
+    await until(
+      async () => {
+        const [sid = ''] = await ana.published();
+        const frames = (await ben.page.lookAt(sid))?.framesDecoded ?? 0;
+        if (seen?.sid !== sid) seen = { sid, frames };
+        return frames > seen.frames + 10 ? '' : `ben has ${frames} frames of ${sid}`;
+      },
+      { timeoutMs: 45_000, intervalMs: 100 },
+    );
+    t.diagnostic(`media again ${Math.round(performance.now() - killedMs)} ms after the TURN server was killed`);
+    await expectPaths(peers, /^relay tls$/);
+  });
+
   it('leads TURN under a name of its own through the same port, encrypted up to the TURN server', async () => {
     await start({ turn: { domain: turnDomain } });
     network.block('meta l4proto udp', 'tcp dport 50000-59999');
     const { peers } = await call('own-name');
     await expectPaths(peers, /^relay tls$/);
+  });
+
+  it('takes TURN from a load balancer at which TLS has ended', async () => {
+    await start({ tls: { mode: 'off' }, turn: { external_tls: true, domain: turnDomain } });
+    network.block('meta l4proto udp', 'tcp dport { 443, 50000-59999 }');
+    const { iceServers } = await joinResponse('ended-light');
+    assert.deepEqual(
+      iceServers.map(({ urls }) => urls),
+      [[`turn:${network.server}:443?transport=udp`, `turns:${turnDomain}:443?transport=tcp`]],
+    );
+    const pair = await authority.issue([turnDomain]);
+    const balancer = createTlsServer({ cert: pair.chain, key: pair.key }, (client) => {
+      const server = connectTcp({ port: 5_349, host: network.server });
+      client.on('error', () => server.destroy()).on('close', () => server.destroy());
+      server.on('error', () => client.destroy()).on('close', () => client.destroy());
+      client.pipe(server).pipe(client);
+    });
+    await once(balancer.listen(443, network.client), 'listening');
+    const rules = `--host-resolver-rules=MAP ${turnDomain} ${network.client}`;
+    const inside = browser;
+    browser = await TestBrowser.start([rules, trustFlag(authority.pem)]);
+    try {
+      const { peers } = await call('ended', { url: node.wsUrl });
+      await expectPaths(peers, /^relay tls$/);
+    } finally {
+      await browser.close();
+      browser = inside;
+      balancer.close();
+    }
   });
 
   it('tells clients to relay everything when it is told so, over TLS alone', async () => {

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { freePort, freePortRange } from './free-ports.ts';
 import { findWorker } from './light/build.ts';
 import { LogRecord } from './log-record.ts';
+import { serverFlags } from './server-flags.ts';
 import { Scrape } from './metrics.ts';
 import { mergeConfig, type RawConfig } from './node.ts';
 import { startRedis, type RedisProcess, type SentinelSetup } from './redis.ts';
@@ -68,7 +69,7 @@ export class ClusterProcess {
     const file = path.join(folder, 'config.yaml');
     await writeFile(file, JSON.stringify(config));
     const main = path.join(import.meta.dirname, '../../src/main.ts');
-    const args = [main, 'start', '--role', role, '--config', file];
+    const args = [...serverFlags, main, 'start', '--role', role, '--config', file];
     const command = host?.command(process.execPath, args) ?? ([process.execPath, args] as const);
     const child = spawn(...command, { stdio: ['ignore', 'pipe', 'pipe'] });
     return new ClusterProcess({ role, name, host, config, child, folder });

@@ -8,6 +8,7 @@ import type { RunningServer, StartOptions } from '../../src/roles/all.ts';
 import { freePort, freePortRange } from './free-ports.ts';
 import { findWorker } from './light/build.ts';
 import { LogRecord } from './log-record.ts';
+import { serverFlags } from './server-flags.ts';
 import { devKey } from './tokens.ts';
 import { until, withDeadline } from './until.ts';
 
@@ -88,7 +89,8 @@ export async function startNodeProcess(options: ProcessNodeOptions = {}): Promis
   const file = path.join(folder, 'config.yaml');
   await writeFile(file, JSON.stringify(config));
   const main = path.join(import.meta.dirname, '../../src/main.ts');
-  const [program, ...args] = [...(options.prefix ?? []), process.execPath, main, 'dev', '--config', file];
+  const server = [process.execPath, ...serverFlags, main, 'dev', '--config', file];
+  const [program, ...args] = [...(options.prefix ?? []), ...server];
   const child = spawn(program ?? process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },

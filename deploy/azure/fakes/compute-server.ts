@@ -22,8 +22,16 @@ export type ComputeFaults = {
   conflict: number;
   /** The next change of capacity is carried out, and its answer is lost. */
   loseAnswer: boolean;
+  /** Nothing is answered but that it does not work. */
+  isAway: boolean;
   /** Machines that do not go away. */
   stuck: Set<string>;
+  /** Machines whose deletion is accepted and fails. */
+  failedDeletes: Set<string>;
+  /** That many deletions are refused. */
+  refusedDeletes: number;
+  /** Capacity is not raised. */
+  noQuota: boolean;
   /** Zones in which no machine can be made. */
   fullZones: Set<string>;
 };
@@ -37,9 +45,12 @@ export type FakeComputeOptions = {
   /** The scale set as it was deployed. */
   model: Record<string, unknown> & { sku: { name: string; tier?: string; capacity: number } };
   certificate: ServerCertificate;
+  host?: string;
   /** Until a new machine is `Succeeded`. */
   createMs?: number;
   deleteMs?: number;
+  /** By which machines are dated. */
+  now?: () => number;
   /** A machine has come up. */
   started?: (machine: FakeMachine) => void;
   /** A machine is being taken away, now. */
@@ -53,6 +64,10 @@ export class FakeCompute {
     throttle: 0,
     conflict: 0,
     loseAnswer: false,
+    isAway: false,
+    failedDeletes: new Set(),
+    refusedDeletes: 0,
+    noQuota: false,
     stuck: new Set(),
     fullZones: new Set(),
   };
@@ -66,8 +81,8 @@ export class FakeCompute {
 
   static async start(options: FakeComputeOptions): Promise<FakeCompute> {
     const compute = new FakeCompute(options);
-    const { certificate } = options;
-    compute.#server = await JsonServer.start({ certificate, handler: (request) => compute.#answer(request) });
+    const { certificate, host = '127.0.0.1' } = options;
+    compute.#server = await JsonServer.start({ certificate, host, handler: (request) => compute.#answer(request) });
     compute.#resize(options.model.sku.capacity);
     return compute;
   }
@@ -83,6 +98,10 @@ export class FakeCompute {
 
   get capacity(): number {
     return this.#model.sku.capacity;
+  }
+
+  get tags(): Record<string, string> {
+    return (this.#model['tags'] ?? {}) as Record<string, string>;
   }
 
   /** As somebody in the portal moves the slider. */
@@ -131,6 +150,9 @@ export class FakeCompute {
   }
 
   #fault(method: string): JsonResponse | undefined {
+    if (this.faults.isAway) {
+      return { status: 503, body: { error: { code: 'ServiceUnavailable', message: 'the service is unavailable' } } };
+    }
     if (this.faults.throttle > 0) {
       this.faults.throttle -= 1;
       const body = { error: { code: 'OperationNotAllowed', message: 'too many requests' } };
@@ -155,6 +177,10 @@ export class FakeCompute {
     }
     const { sku, ...rest } = body as { sku?: { capacity?: number }; [key: string]: unknown };
     this.#model = merge(this.#model, rest) as FakeComputeOptions['model'];
+    if (sku?.capacity !== undefined && sku.capacity > this.#model.sku.capacity && this.faults.noQuota) {
+      const message = 'Operation could not be completed as it results in exceeding approved cores quota.';
+      return { status: 409, body: { error: { code: 'OperationNotAllowed', message } } };
+    }
     if (sku?.capacity !== undefined) {
       this.#resize(sku.capacity);
     }
@@ -201,9 +227,15 @@ export class FakeCompute {
     if (machine === undefined) {
       return notFound();
     }
+    if (method === 'DELETE' && this.faults.refusedDeletes > 0) {
+      this.faults.refusedDeletes -= 1;
+      return { status: 409, body: { error: { code: 'OperationNotAllowed', message: 'another operation is running' } } };
+    }
     if (method === 'DELETE') {
+      if (machine.provisioningState !== 'Deleting') {
+        this.#model.sku.capacity = Math.max(0, this.#model.sku.capacity - 1);
+      }
       this.#remove(machine);
-      this.#model.sku.capacity = Math.max(0, this.#model.sku.capacity - 1);
       return { status: 202, headers: this.#operation() };
     }
     return { status: 200, body: this.#machineBody(machine) };
@@ -256,7 +288,7 @@ export class FakeCompute {
       zone,
       provisioningState: 'Creating',
       powerState: 'running',
-      createdAt: new Date(),
+      createdAt: new Date(this.#options.now?.() ?? Date.now()),
       protectFromScaleIn: false,
     };
     this.machines.set(machine.name, machine);
@@ -275,7 +307,10 @@ export class FakeCompute {
     machine.provisioningState = 'Deleting';
     this.#options.stopped?.(machine);
     this.#after(this.#options.deleteMs ?? 0, () => {
-      if (!this.faults.stuck.has(machine.name)) {
+      if (this.faults.failedDeletes.has(machine.name)) {
+        machine.provisioningState = 'Failed';
+        this.#model.sku.capacity += 1;
+      } else if (!this.faults.stuck.has(machine.name)) {
         this.machines.delete(machine.name);
       }
     });

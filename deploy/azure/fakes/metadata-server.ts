@@ -102,6 +102,8 @@ export class FakeMetadata {
       nbf: nowS - 60,
       exp: nowS + 86_400,
       appid: url.searchParams.get('client_id') ?? '',
+      // Not in real ones: which machine asks.
+      machine: this.#options.machineName,
     };
     const token = `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.signature`;
     const expiry = { expires_on: String(nowS + 86_400), expires_in: '86400', not_before: String(nowS) };

@@ -11,6 +11,8 @@ export class FakeVaults {
   /** So many requests are refused first, as before rights have reached every part of Azure. */
   refuse = 0;
   readonly writes: string[] = [];
+  /** Is told of each secret that is written, by which machine, before that one has its answer. */
+  wrote: ((secret: string, machine: string) => void) | undefined;
   #server: JsonServer | undefined;
 
   static async start(certificate: ServerCertificate, host = '127.0.0.1'): Promise<FakeVaults> {
@@ -63,7 +65,9 @@ export class FakeVaults {
     }
     if (method === 'PUT') {
       this.writes.push(`${vault}/${name}`);
-      return { status: 200, body: this.#describe(name, this.set(vault, name, (body as Version).value)) };
+      const described = this.#describe(name, this.set(vault, name, (body as Version).value));
+      this.wrote?.(`${vault}/${name}`, machineOf(headers.authorization));
+      return { status: 200, body: described };
     }
     const versions = this.#secrets.get(`${vault}/${name}`) ?? [];
     const version = versionId === '' ? versions.at(-1) : versions.find(({ id }) => id === versionId);
@@ -82,5 +86,16 @@ export class FakeVaults {
       id: `${this.#server?.url ?? ''}/secrets/${name}/${id}`,
       attributes: { enabled: true, created: seconds, updated: seconds },
     };
+  }
+}
+
+/** As the fake of the metadata service puts it into its tokens. */
+function machineOf(authorization: string): string {
+  const [, claims = ''] = authorization.split('.');
+  try {
+    const { machine } = JSON.parse(Buffer.from(claims, 'base64url').toString()) as { machine?: string };
+    return machine ?? '';
+  } catch {
+    return '';
   }
 }

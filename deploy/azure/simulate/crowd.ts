@@ -11,8 +11,14 @@ export type CrowdOptions = {
   endpoint: LightEndpoint;
 };
 
+/** A voice alone is hardly a load. */
+export type Sends = 'voice' | 'camera';
+
 const lookMs = 100;
 const comeBackMs = 20_000;
+const hearAgainMs = 10_000;
+const hearLookMs = 20;
+const aliveMs = 1_000;
 
 /** Somebody who speaks and listens, and stays until told to leave. */
 export class Person {
@@ -22,13 +28,13 @@ export class Person {
   #client: LightClient;
   #hasLeft = false;
   readonly #watching: Promise<void>;
-  /** Milliseconds without a call, of each time that it was moved with a new join. */
-  readonly gapsMs: number[] = [];
+  /** Of each time that it was moved with a new join: milliseconds without a call, and without anybody's voice. */
+  readonly gapsMs: { call: number; audio: number }[] = [];
   /** What ended the call for good, when that was not this person. */
   lost: string | undefined;
 
-  static async join(options: CrowdOptions, room: string, identity: string, speaks: boolean): Promise<Person> {
-    return new Person({ options, room, identity, client: await connect(options, room, identity, speaks), speaks });
+  static async join(options: CrowdOptions, room: string, identity: string, sends: Sends): Promise<Person> {
+    return new Person({ options, room, identity, client: await connect(options, room, identity, sends), sends });
   }
 
   private constructor(parts: {
@@ -36,19 +42,44 @@ export class Person {
     room: string;
     identity: string;
     client: LightClient;
-    speaks: boolean;
+    sends: Sends;
   }) {
     this.#options = parts.options;
     this.room = parts.room;
     this.identity = parts.identity;
     this.#client = parts.client;
-    this.#watching = this.#watch(parts.speaks);
+    this.#watching = this.#watch(parts.sends);
   }
 
   async leave(): Promise<void> {
     this.#hasLeft = true;
     await this.#client.leave().catch(() => undefined);
     await this.#watching;
+  }
+
+  /** Whether media of somebody else arrives, after a while at most. A call without it is lost. */
+  async hears(): Promise<boolean> {
+    const sinceMs = performance.now();
+    const { leaveReceived } = this.#client;
+    while (performance.now() - sinceMs < hearAgainMs && this.#client.leaveReceived === leaveReceived) {
+      const silentMs = await this.#silentMs();
+      if (silentMs !== undefined && silentMs < aliveMs) {
+        return true;
+      }
+      await delay(hearLookMs);
+    }
+    return false;
+  }
+
+  /** Since anything was heard; undefined when nothing ever was. */
+  async #silentMs(): Promise<number | undefined> {
+    const silences = await Promise.all(
+      this.#client.subscribedTrackSids.map(
+        async (sid) => (await this.#client.stats(sid).catch(() => undefined))?.silentMs,
+      ),
+    );
+    const known = silences.filter((silentMs) => silentMs !== undefined);
+    return known.length === 0 ? undefined : Math.min(...known);
   }
 
   /** Longest silence of what this person hears, since it was asked last. */
@@ -62,25 +93,30 @@ export class Person {
     return Math.max(0, ...gaps);
   }
 
-  async #watch(speaks: boolean): Promise<void> {
+  async #watch(sends: Sends): Promise<void> {
     while (!this.#hasLeft && this.lost === undefined) {
       const { leaveReceived, socketCloseCode } = this.#client;
       if (leaveReceived !== undefined && leaveReceived.action !== LeaveRequest_Action.RECONNECT) {
         this.lost = `told to leave: ${leaveReceived.toJsonString()}`;
       } else if (leaveReceived !== undefined || socketCloseCode !== undefined) {
-        await this.#comeBack(speaks);
+        await this.#comeBack(sends);
       }
       await delay(lookMs);
     }
   }
 
-  async #comeBack(speaks: boolean): Promise<void> {
+  async #comeBack(sends: Sends): Promise<void> {
     const sinceMs = performance.now();
+    const heardAtMs = sinceMs - ((await this.#silentMs()) ?? 0);
     await this.#client.abandon().catch(() => undefined);
     while (!this.#hasLeft && performance.now() - sinceMs < comeBackMs) {
       try {
-        this.#client = await connect(this.#options, this.room, this.identity, speaks);
-        this.gapsMs.push(Math.round(performance.now() - sinceMs));
+        this.#client = await connect(this.#options, this.room, this.identity, sends);
+        const call = Math.round(performance.now() - sinceMs);
+        if (await this.hears()) {
+          const againAtMs = performance.now() - ((await this.#silentMs()) ?? 0);
+          this.gapsMs.push({ call, audio: Math.round(againAtMs - heardAtMs) });
+        }
         return;
       } catch {
         await delay(lookMs);
@@ -92,9 +128,9 @@ export class Person {
   }
 }
 
-async function connect(options: CrowdOptions, room: string, identity: string, speaks: boolean): Promise<LightClient> {
+async function connect(options: CrowdOptions, room: string, identity: string, sends: Sends): Promise<LightClient> {
   const { url, key, endpoint } = options;
   const token = await joinToken({ room, identity, key });
-  const publish = speaks ? { audio: true, video: { bitrateBps: 2_000_000 } } : {};
+  const publish = { audio: true, ...(sends === 'camera' ? { video: { bitrateBps: 2_000_000 } } : {}) };
   return LightClient.join({ url: url(), token, endpoint, publish });
 }

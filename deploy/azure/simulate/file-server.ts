@@ -9,9 +9,10 @@ import type { ServerCertificate } from '../fakes/server-certificate.ts';
 export class FileServer {
   readonly #server: Server;
   readonly #name: string;
+  readonly #host: string;
   fetches = 0;
 
-  static async start(file: string, certificate: ServerCertificate): Promise<FileServer> {
+  static async start(file: string, certificate: ServerCertificate, host = '127.0.0.1'): Promise<FileServer> {
     const name = `/${encodeURIComponent(path.basename(file))}`;
     const server = createServer(certificate, (request, response) => {
       if (request.url !== name) {
@@ -22,19 +23,20 @@ export class FileServer {
       response.writeHead(200);
       createReadStream(file).pipe(response);
     });
-    const served = new FileServer(server, name);
-    server.listen(0, '127.0.0.1');
+    const served = new FileServer(server, name, host);
+    server.listen(0, host);
     await once(server, 'listening');
     return served;
   }
 
-  private constructor(server: Server, name: string) {
+  private constructor(server: Server, name: string, host: string) {
     this.#server = server;
     this.#name = name;
+    this.#host = host;
   }
 
   get url(): string {
-    return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.#name}`;
+    return `https://${this.#host}:${(this.#server.address() as AddressInfo).port}${this.#name}`;
   }
 
   async close(): Promise<void> {

@@ -1,10 +1,18 @@
 /** The load balancer of the template as forwarders: its rules, its pools, its probes. */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { askHealth } from './ask-health.ts';
 import type { ExpandedResource } from '../expand/expand-template.ts';
 import { isObject, textOf, type Json } from '../expand/functions.ts';
 
-export type BalancerRule = { name: string; frontendPort: number; backendPort: number; pool: string };
+export type BalancerRule = {
+  name: string;
+  frontendPort: number;
+  backendPort: number;
+  pool: string;
+  /** It comes from where probes come from: not one of the template. */
+  isProbe?: boolean;
+};
 export type BalancerPlan = {
   rules: BalancerRule[];
   probe: { port: number; path: string; intervalMs: number; threshold: number };
@@ -45,6 +53,8 @@ export function planOf(resource: ExpandedResource): BalancerPlan {
 export type LoadBalancerOptions = {
   plan: BalancerPlan;
   front: string;
+  /** From which it asks, where that makes a difference. */
+  probeAddress: string | undefined;
   /** Addresses in a pool, now. */
   backends: (pool: string) => string[];
 };
@@ -106,11 +116,9 @@ export class LoadBalancer {
 
   async #probe(address: string): Promise<void> {
     const { port, path, intervalMs, threshold } = this.#options.plan.probe;
-    const response = await fetch(`http://${address}:${port}${path}`, { signal: AbortSignal.timeout(intervalMs) }).catch(
-      () => undefined,
-    );
+    const status = await askHealth({ address, port, path, from: this.#options.probeAddress, deadlineMs: intervalMs });
     const failed = this.#failures.get(address) ?? threshold;
-    this.#failures.set(address, response?.status === 200 ? 0 : failed + 1);
+    this.#failures.set(address, status === 200 ? 0 : failed + 1);
   }
 
   #forward(socket: Socket, rule: BalancerRule): void {
@@ -121,7 +129,12 @@ export class LoadBalancer {
       socket.destroy();
       return;
     }
-    const backend = connect(rule.backendPort, address);
+    const from = rule.isProbe === true ? this.#options.probeAddress : undefined;
+    const backend = connect({
+      host: address,
+      port: rule.backendPort,
+      ...(from === undefined ? {} : { localAddress: from }),
+    });
     for (const end of [socket, backend]) {
       this.#sockets.add(end);
       end.on('error', () => undefined);

@@ -20,6 +20,8 @@ export type MachineOptions = {
   publicAddress: string;
   zone: string;
   tenantId: string;
+  /** Where its metadata service is. */
+  host: string;
   /** Where the release is unpacked once for all machines. */
   releases: string;
   /** What a real machine has and the simulation does otherwise. */
@@ -40,15 +42,16 @@ export class Machine {
   readonly privateAddress: string;
   readonly metadata: FakeMetadata;
   readonly #options: MachineOptions;
-  readonly #stop = new AbortController();
+  #stop = new AbortController();
   readonly #running = new Map<string, Running>();
   #work: Promise<void> | undefined;
+  #bootstrapping: ChildProcess | undefined;
   /** Output of `plenum node init`, of each time that it ran. */
   readonly initOutputs: string[] = [];
 
   static async start(options: MachineOptions): Promise<Machine> {
-    const { name, computerName, publicAddress, privateAddress, tenantId, zone } = options;
-    const facts = { machineName: name, computerName, publicAddress, privateAddress, tenantId, zone };
+    const { name, computerName, publicAddress, privateAddress, tenantId, zone, host } = options;
+    const facts = { machineName: name, computerName, publicAddress, privateAddress, tenantId, zone, host };
     const machine = new Machine(options, await FakeMetadata.start(facts));
     await machine.#writeFiles();
     machine.#work = machine.#live();
@@ -86,14 +89,26 @@ export class Machine {
     return this.initOutputs.at(-1) ?? '';
   }
 
-  /** The power is cut. */
+  /** The power is cut, for good. */
   async cut(): Promise<void> {
+    await this.powerOff();
+    await this.metadata.close();
+  }
+
+  /** The power is cut. What is on its disk stays. */
+  async powerOff(): Promise<void> {
     this.#stop.abort();
-    for (const { child } of this.#running.values()) {
+    const children = [...this.#running.values()].map(({ child }) => child);
+    for (const child of [...children, this.#bootstrapping]) {
       end(child, 'SIGKILL');
     }
     await this.#work?.catch(() => undefined);
-    await this.metadata.close();
+    this.#running.clear();
+  }
+
+  powerOn(): void {
+    this.#stop = new AbortController();
+    this.#work = this.#live();
   }
 
   /** Services are asked to stop, as at a shutdown, and get a while for it. */
@@ -142,6 +157,7 @@ export class Machine {
   async #bootstrap(): Promise<boolean> {
     const script = path.join(this.folder, 'usr/local/sbin/plenum-bootstrap');
     const child = this.#spawn('bootstrap', [script]);
+    this.#bootstrapping = child;
     let output = '';
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       output += text;
@@ -205,8 +221,8 @@ export class Machine {
   }
 }
 
-function end(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+function end(child: ChildProcess | undefined, signal: NodeJS.Signals): void {
+  if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null) {
     // Its whole group, which it leads: a wrapper, the program, its workers.
     try {
       process.kill(signal === 'SIGKILL' ? -child.pid : child.pid, signal);

@@ -1,14 +1,16 @@
 /**
  * A whole deployment on this machine: the template expanded, its machines as folders with processes, Azure's services as
- * fakes under the real SDKs, addresses of the virtual network as loopback addresses.
+ * fakes under the real SDKs, the virtual network as loopback addresses or namespaces.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { ManagedIdentityCredential } from '@azure/identity';
+import { AdminClient } from '../../../src/cli/admin-client.ts';
+import type { ShownCapacity } from '../../../src/protocol/capacity-report.ts';
 import {
   expandTemplate,
   type DeploymentContext,
@@ -23,23 +25,26 @@ import { makeServerCertificate, trustCertificate, type ServerCertificate } from 
 import { FakeVaults } from '../fakes/vault-server.ts';
 import { buildTemplate } from '../template/template.ts';
 import { FileServer } from './file-server.ts';
-import { loopback, mustBeFree } from './loopback-addresses.ts';
 import { LoadBalancer, planOf } from './load-balancer.ts';
+import { askHealth } from './ask-health.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 
 export type SimulationOptions = {
   parameters: Record<string, Json>;
   release: { file: string; sha256: string };
+  network: SimulatedNetwork;
   /** Timers of scaling run so many times faster. */
   speed: number;
   /** Of this machine, for each node. */
   coresPerNode: number;
   say: (line: string) => void;
+  /** Is told of each secret that is written to a vault (`vault/name`), by which machine. */
+  wrote?: (secret: string, machine: Machine | undefined) => void;
 };
 
 const tenantId = '22222222-2222-4222-8222-222222222222';
 const subscriptionId = '11111111-1111-4111-8111-111111111111';
-const frontAddress = '127.0.20.1';
 /** Between two machines of the scale set that come up at once. */
 const createMs = 500;
 const probeMs = 500;
@@ -50,7 +55,7 @@ export class Simulation {
   readonly #options: SimulationOptions;
   readonly #stack = new AsyncDisposableStack();
   readonly #folder: string;
-  readonly #certificate: ServerCertificate = makeServerCertificate();
+  readonly #certificate: ServerCertificate;
   #expanded: ExpandedTemplate = { resources: [], declared: new Set(), outputs: {} };
   #vaults: FakeVaults | undefined;
   #azurite: Azurite | undefined;
@@ -75,6 +80,7 @@ export class Simulation {
   private constructor(options: SimulationOptions, folder: string) {
     this.#options = options;
     this.#folder = folder;
+    this.#certificate = makeServerCertificate([options.network.host]);
   }
 
   get compute(): FakeCompute {
@@ -96,7 +102,12 @@ export class Simulation {
 
   /** Plain HTTP through the load balancer: pages on it may use camera and microphone only as `localhost`. */
   get url(): string {
-    return `http://${frontAddress}:7880`;
+    return `http://${this.#options.network.front}:7880`;
+  }
+
+  /** What the leading master decides about media nodes, as anybody may ask for it. */
+  capacity(): Promise<ShownCapacity> {
+    return new AdminClient({ url: this.url, ...this.keys }, { USER: 'simulation' }).capacity();
   }
 
   get healthyMasters(): number {
@@ -108,10 +119,10 @@ export class Simulation {
     return [...this.media.values()].filter(({ privateAddress }) => this.#serving.has(privateAddress)).length;
   }
 
-  /** Resolves when all masters and the first media nodes answer their health checks. */
-  async ready(timeoutMs: number): Promise<void> {
+  /** Resolves when so many masters (all, when left out) and a first media node answer their health checks. */
+  async ready(timeoutMs: number, masters = this.masters.length): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
-    while (this.healthyMasters < this.masters.length || this.servingMedia === 0) {
+    while (this.healthyMasters < masters || this.servingMedia === 0) {
       if (performance.now() >= deadlineMs) {
         throw new Error(`the cluster is not ready: ${this.healthyMasters} masters, ${this.servingMedia} media nodes`);
       }
@@ -119,9 +130,15 @@ export class Simulation {
     }
   }
 
-  /** Everything that a grep over logs, command lines and user data would see. */
   get machines(): Machine[] {
     return [...this.masters, ...this.media.values()];
+  }
+
+  /** One of each machine that there ever was. */
+  logFiles(): string[] {
+    return readdirSync(this.#folder)
+      .map((name) => path.join(this.#folder, name, 'machine.log'))
+      .filter((file) => existsSync(file));
   }
 
   userData(): string {
@@ -138,17 +155,22 @@ export class Simulation {
   }
 
   async #start(): Promise<void> {
-    const { say, release } = this.#options;
+    const { say, release, network } = this.#options;
+    const { host } = network;
     const stack = this.#stack;
-    await mustBeFree();
     trustCertificate(this.#certificate);
     await mkdir(path.join(this.#folder, 'releases'));
     await writeFile(path.join(this.#folder, 'ca.pem'), this.#certificate.cert);
-    const files = stack.adopt(await FileServer.start(release.file, this.#certificate), (value) => value.close());
-    this.#vaults = stack.adopt(await FakeVaults.start(this.#certificate), (value) => value.close());
-    this.#azurite = stack.adopt(await Azurite.start(this.#certificate), (value) => value.close());
+    const files = stack.adopt(await FileServer.start(release.file, this.#certificate, host), (value) => value.close());
+    this.#vaults = stack.adopt(await FakeVaults.start(this.#certificate, host), (value) => value.close());
+    this.#vaults.wrote = (secret, name) =>
+      this.#options.wrote?.(
+        secret,
+        this.machines.find((machine) => machine.name === name),
+      );
+    this.#azurite = stack.adopt(await Azurite.start(this.#certificate, host), (value) => value.close());
     const parameters = { ...this.#options.parameters, releaseUrl: files.url, releaseSha256: release.sha256 };
-    this.#expanded = expandTemplate(buildTemplate(), parameters, context);
+    this.#expanded = expandTemplate(buildTemplate(), parameters, contextOf(network));
     say(`the template expands to ${this.#expanded.resources.length} resources`);
     await this.#makeContainers();
     this.#balancer = stack.adopt(await this.#startBalancer(), (value) => value.close());
@@ -162,6 +184,7 @@ export class Simulation {
         zones: context.zones,
         model: set.body as never,
         certificate: this.#certificate,
+        host,
         createMs,
         deleteMs: createMs,
         started: (machine) => void this.#startMedia(machine),
@@ -180,10 +203,9 @@ export class Simulation {
 
   async #probeMedia(): Promise<void> {
     for (const { privateAddress } of this.media.values()) {
-      const answer = await fetch(`http://${privateAddress}:7880/`, { signal: AbortSignal.timeout(probeMs) }).catch(
-        () => undefined,
-      );
-      if (answer?.status === 200) {
+      const { probeAddress: from } = this.#options.network;
+      const status = await askHealth({ address: privateAddress, port: 7880, path: '/', from, deadlineMs: probeMs });
+      if (status === 200) {
         this.#serving.add(privateAddress);
       } else {
         this.#serving.delete(privateAddress);
@@ -208,6 +230,7 @@ export class Simulation {
       privateAddress: '',
       tenantId,
       zone: '',
+      host: this.#options.network.host,
     };
     const metadata = this.#stack.adopt(await FakeMetadata.start(facts), (value) => value.close());
     process.env['AZURE_POD_IDENTITY_AUTHORITY_HOST'] = metadata.url;
@@ -226,10 +249,11 @@ export class Simulation {
     const plan = planOf(this.#resource('loadBalancers'));
     const pool = must(plan.rules[0]).pool;
     // Beside the rules of the template: without a certificate that browsers trust, plain HTTP is what can be tried.
-    const plain = { name: 'plain', frontendPort: plan.probe.port, backendPort: plan.probe.port, pool };
+    const plain = { name: 'plain', frontendPort: plan.probe.port, backendPort: plan.probe.port, pool, isProbe: true };
     return LoadBalancer.start({
       plan: { ...plan, rules: [...plan.rules, plain] },
-      front: frontAddress,
+      front: this.#options.network.front,
+      probeAddress: this.#options.network.probeAddress,
       backends: (name) =>
         (name === pool ? this.masters : [...this.media.values()]).map(({ privateAddress }) => privateAddress),
     });
@@ -244,8 +268,9 @@ export class Simulation {
         name: resource.name,
         computerName: properties.osProfile.computerName,
         cloudConfig: cloudConfigOf(resource),
-        privateAddress: loopback(address),
-        publicAddress: frontAddress,
+        privateAddress: this.#options.network.at(address),
+        publicAddress: this.#options.network.front,
+        rules: this.#rulesOf('master'),
         zone: textOf(Array.isArray(resource.body['zones']) ? resource.body['zones'][0] : ''),
       });
       this.masters.push(machine);
@@ -264,7 +289,7 @@ export class Simulation {
   async #startMedia({ name, computerName, zone }: FakeMachine): Promise<void> {
     await this.#released();
     this.#mediaCount += 1;
-    const address = loopback(`10.0.0.${10 + this.#mediaCount}`);
+    const address = this.#options.network.at(`10.0.0.${10 + this.#mediaCount}`);
     const cloudConfig = cloudConfigOf(this.#resource('virtualMachineScaleSets'));
     const machine = await this.#startMachine({
       name,
@@ -272,6 +297,7 @@ export class Simulation {
       cloudConfig,
       privateAddress: address,
       publicAddress: address,
+      rules: this.#rulesOf('media'),
       zone,
     });
     this.media.set(name, machine);
@@ -283,15 +309,25 @@ export class Simulation {
     this.media.delete(name);
     this.#options.say(`${computerName} is taken away`);
     await machine?.cut();
+    if (machine !== undefined) {
+      await this.#options.network.detach(machine.privateAddress);
+    }
   }
 
-  #startMachine(
-    options: Pick<
-      MachineOptions,
-      'name' | 'computerName' | 'cloudConfig' | 'privateAddress' | 'publicAddress' | 'zone'
-    >,
-  ): Promise<Machine> {
+  /** Of the subnet that machines of this kind are in. */
+  #rulesOf(kind: 'master' | 'media'): ExpandedResource {
+    const groups = this.#expanded.resources.filter(({ type }) => type.endsWith('/networkSecurityGroups'));
+    return must(groups.find(({ name }) => name.includes(kind)));
+  }
+
+  async #startMachine({
+    rules,
+    ...options
+  }: Pick<MachineOptions, 'name' | 'computerName' | 'cloudConfig' | 'privateAddress' | 'publicAddress' | 'zone'> & {
+    rules: ExpandedResource;
+  }): Promise<Machine> {
     const { PATH = '', HOME = '' } = process.env;
+    const { network } = this.#options;
     const ca = path.join(this.#folder, 'ca.pem');
     const compiled = path.join(this.#folder, 'compiled');
     return Machine.start({
@@ -299,9 +335,10 @@ export class Simulation {
       folder: path.join(this.#folder, options.computerName),
       releases: path.join(this.#folder, 'releases'),
       tenantId,
+      host: network.host,
       adjust: (deployment, metadataUrl) => this.#adjust(deployment, metadataUrl),
       env: { PATH, HOME, NODE_EXTRA_CA_CERTS: ca, CURL_CA_BUNDLE: ca, NODE_COMPILE_CACHE: compiled },
-      wrap: (command) => command,
+      wrap: await network.attach(options.privateAddress, rules),
     });
   }
 
@@ -310,7 +347,7 @@ export class Simulation {
     const common = {
       ...deployment,
       metadataUrl,
-      masters: (deployment['masters'] as string[]).map(loopback),
+      masters: (deployment['masters'] as string[]).map((address) => this.#options.network.at(address)),
       nodesVaultUrl: this.vaults.urlOf(`${this.stack}-nodes`),
       simulated: { cores: coresPerNode, speed },
     };
@@ -327,18 +364,25 @@ export class Simulation {
   }
 }
 
-const context: DeploymentContext = {
+const context = {
   subscriptionId,
   tenantId,
   resourceGroup: 'simulated',
   location: 'simulated',
   deployerObjectId: '33333333-3333-4333-8333-333333333333',
   zones: ['1', '2', '3'],
-  reference: (id) =>
-    id.includes('/publicIPAddresses/')
-      ? { ipAddress: frontAddress }
-      : { principalId: '44444444-4444-4444-8444-444444444444', clientId: '55555555-5555-4555-8555-555555555555' },
 };
+
+function contextOf({ front }: SimulatedNetwork): DeploymentContext {
+  const identity = {
+    principalId: '44444444-4444-4444-8444-444444444444',
+    clientId: '55555555-5555-4555-8555-555555555555',
+  };
+  return {
+    ...context,
+    reference: (id) => (id.includes('/publicIPAddresses/') ? { ipAddress: front } : identity),
+  };
+}
 
 function masterAddresses({ resources }: ExpandedTemplate): string[] {
   return resources

@@ -3,32 +3,19 @@ import { after, afterEach, beforeEach, describe, it } from 'node:test';
 import { ComputeManagementClient } from '@azure/arm-compute';
 import { setRelease } from '../../../src/azure/scale-set-release.ts';
 import { AzureProvider } from '../../../src/azure/azure-provider.ts';
-import { goals } from '../../../src/capacity/capacity-fixtures.ts';
-import { MemoryStoreServer } from '../../../src/cluster/memory-store.ts';
 import type { PlenumError } from '../../../src/lib/errors.ts';
-import { createLog } from '../../../src/observe/log.ts';
-import type { NodeId } from '../../../src/protocol/ids.ts';
-import { CapacityController } from '../../../src/scaling/capacity-controller.ts';
-import { load } from '../../../src/capacity/capacity-fixtures.ts';
 import { until } from '../../../test/kit/until.ts';
 import type { Json } from '../expand/functions.ts';
 import { FakeCompute } from '../fakes/compute-server.ts';
 import { makeServerCertificate } from '../fakes/server-certificate.ts';
-import type { ExpandedResource } from '../expand/expand-template.ts';
-import { cloudConfigOf, expand, goldenScenarios, parametersOf } from './scenarios.ts';
+import { ControlledSet, scaleSet } from './controlled-set.ts';
+import { cloudConfigOf } from './scenarios.ts';
 import { complaintsOf } from './sdk-round-trip.ts';
 
 const certificate = makeServerCertificate();
 const credential = { getToken: () => Promise.resolve({ token: 'x', expiresOnTimestamp: Date.now() + 3_600_000 }) };
 const where = { subscriptionId: '11111111-1111-4111-8111-111111111111', resourceGroup: 'calls' };
 const signal = (): AbortSignal => AbortSignal.timeout(20_000);
-
-function scaleSet(): ExpandedResource {
-  const { resources } = expand(parametersOf(goldenScenarios['production'] ?? ''));
-  const found = resources.find(({ type }) => type.endsWith('virtualMachineScaleSets'));
-  assert.ok(found);
-  return found;
-}
 
 describe('the Azure provider, under the real SDK', () => {
   let compute: FakeCompute;
@@ -187,89 +174,21 @@ async function fakeAnswer(compute: FakeCompute): Promise<Record<string, unknown>
 }
 
 describe('the capacity controller over the Azure provider', () => {
-  let compute: FakeCompute;
-  after(() => compute.close());
+  let set: ControlledSet;
+  after(() => set.close());
 
   it('grows, empties the node with the least work, and deletes its machine and no other', async () => {
-    const set = scaleSet();
-    compute = await FakeCompute.start({
-      ...where,
-      scaleSet: set.name,
-      location: 'x',
-      zones: ['1'],
-      model: set.body as never,
-      certificate,
-    });
-    const client = new ComputeManagementClient(credential, where.subscriptionId, {
-      endpoint: compute.url,
-      tlsOptions: { ca: certificate.cert },
-    });
-    const store = new MemoryStoreServer({ timings: { heartbeatMs: 500, leaseMs: 60_000, keepMs: 60_000 } }).connect();
-    let people: Record<string, number> = {};
-    const states: Record<string, 'SERVING' | 'DRAINED'> = {};
-    /** Nodes on the machines, as the drain of the cluster would leave them. */
-    const beat = async (): Promise<void> => {
-      for (const { computerName } of compute.machines.values()) {
-        const count = people[computerName] ?? 0;
-        const { state } = await store.nodes.beat({
-          nodeId: `ND_${computerName}` as NodeId,
-          machineId: computerName,
-          roles: ['media'],
-          version: 'one',
-          protocol: { min: 1, max: 1 },
-          region: '',
-          zone: '',
-          relay: { host: '', port: 0 },
-          publicAddress: '',
-          state: states[computerName] ?? 'SERVING',
-          load: { ...load({ cpu: count / 10, participants: count, rooms: count > 0 ? 1 : 0 }), workers: [] },
-          uptimeMs: 1,
-        });
-        if (state?.state === 'DRAINING') {
-          delete people[computerName];
-          await store.nodeStates.change(state.nodeId, state.epoch, { state: 'DRAINED' });
-          states[computerName] = 'DRAINED';
-        }
-      }
-    };
-    let nowMs = 0;
-    const controller = new CapacityController({
-      holder: 'master',
-      store,
-      provider: new AzureProvider({ client, ...where, scaleSet: set.name, now: Date.now }),
-      goals: () => ({ ...goals, scaleInAfterMs: 60_000 }),
-      reaches: () => Promise.resolve(false),
-      log: createLog({ level: 'error', json: true }),
-      now: () => nowMs,
-    });
-    const tick = async (): Promise<void> => {
-      await beat();
-      nowMs += 30_000;
-      await controller.tick();
-      await beat();
-    };
-    await until(() => (compute.machines.size === 1 ? '' : 'no machine'));
-    const [first = ''] = [...compute.machines.values()].map(({ computerName }) => computerName);
-    people = { [first]: 9 };
-    await until(async () => {
-      await tick();
-      return compute.machines.size === 2 ? '' : `${compute.machines.size} machines`;
-    });
-    const second = [...compute.machines.values()].find(({ computerName }) => computerName !== first)!.computerName;
-    people = { [first]: 3, [second]: 1 };
-    await until(async () => {
-      await tick();
-      return compute.machines.size === 1
-        ? ''
-        : `${compute.machines.size} machines, ${JSON.stringify(controller.report()?.decisions)}`;
-    });
-    assert.deepEqual(
-      [...compute.machines.values()].map(({ computerName }) => computerName),
-      [first],
-    );
-    const deletes = compute.changes.filter((change) => change.startsWith('DELETE'));
-    assert.equal(deletes.length, 1);
-    const said = controller.report()?.decisions.map(({ what }) => what.replace(second, 'it')) ?? [];
+    set = await ControlledSet.start({}, ['1']);
+    await set.lookUntil(() => set.machines[0]?.provisioningState === 'Succeeded', 'the first machine is up');
+    const [first = ''] = set.names;
+    set.people = { [first]: 9 };
+    await set.lookUntil(() => set.count('serving') === 2, 'it grows');
+    const second = set.names.find((name) => name !== first) ?? '';
+    set.people = { [first]: 3, [second]: 1 };
+    await set.lookUntil(() => set.machines.length === 1, 'it shrinks');
+    assert.deepEqual(set.names, [first]);
+    assert.equal(set.asked('DELETE'), 1);
+    const said = set.report.decisions.map(({ what }) => what.replace(second, 'it'));
     assert.deepEqual(said, ['add 1 media nodes', 'drain it (migrate)', 'delete it']);
   });
 });

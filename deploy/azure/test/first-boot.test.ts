@@ -6,7 +6,7 @@ import { BlobServiceClient, type ContainerClient } from '@azure/storage-blob';
 import { parseDeployment, type MasterDeployment } from '../../../src/azure/deployment.ts';
 import { awaitNodeSecrets, firstBoot, type FirstBootOptions } from '../../../src/azure/first-boot.ts';
 import { FirstBootLock } from '../../../src/azure/first-boot-lock.ts';
-import { SecretVault } from '../../../src/azure/secret-vault.ts';
+import { SecretVault, type Secret, type SecretVaultOptions } from '../../../src/azure/secret-vault.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { until } from '../../../test/kit/until.ts';
 import { Azurite } from '../fakes/azurite.ts';
@@ -18,6 +18,47 @@ const certificate = makeServerCertificate();
 trustCertificate(certificate);
 const log = createLog({ level: 'error', json: true });
 const masters = ['10.0.1.4', '10.0.1.5', '10.0.1.6', '10.0.1.7'];
+
+/** Of a machine: right before or right after the vault has taken a secret. */
+class Death {
+  readonly #step: number;
+  readonly #came = Promise.withResolvers<void>();
+  /** How many there are before which, and after which, it could come. */
+  steps = 0;
+
+  constructor(step: number) {
+    this.#step = step;
+  }
+
+  get came(): Promise<void> {
+    return this.#came.promise;
+  }
+
+  /** Does not return once the machine is dead. */
+  async pass(): Promise<void> {
+    if (this.steps >= this.#step) {
+      this.#came.resolve();
+      await new Promise(() => undefined);
+    }
+    this.steps += 1;
+  }
+}
+
+class MortalVault extends SecretVault {
+  readonly #death: Death;
+
+  constructor(options: SecretVaultOptions, death: Death) {
+    super(options);
+    this.#death = death;
+  }
+
+  override async set(...args: Parameters<SecretVault['set']>): Promise<Secret> {
+    await this.#death.pass();
+    const secret = await super.set(...args);
+    await this.#death.pass();
+    return secret;
+  }
+}
 
 describe('the first boot of a deployment', () => {
   let azurite: Azurite;
@@ -79,6 +120,9 @@ describe('the first boot of a deployment', () => {
   });
 
   const credential = (): ManagedIdentityCredential => new ManagedIdentityCredential({ clientId: 'x' });
+
+  const mortal = (name: string, death = new Death(Infinity)): SecretVault =>
+    new MortalVault({ url: vaults.urlOf(name), credential: credential(), isSimulated: true, pauseMs: 20 }, death);
 
   /** What one master runs. @param dying is asked before each step that others can see */
   function boot(ownAddress: string, changes: Partial<FirstBootOptions> = {}): ReturnType<typeof firstBoot> {
@@ -167,6 +211,37 @@ describe('the first boot of a deployment', () => {
     assert.equal(agreement.redisMaster, '10.0.1.6');
     assert.equal(secrets.get('REDIS-PASSWORD'), made[0]);
     assert.deepEqual(vaults.versions('calls-keyvault', 'REDIS-PASSWORD'), made);
+  });
+
+  it('ends with one set of secrets wherever in its work the first master dies', async () => {
+    const whole = new Death(Infinity);
+    await boot('10.0.1.5', { vault: mortal('whole-keyvault', whole), nodesVault: mortal('whole-nodes', whole) });
+    const { steps } = whole;
+    assert.ok(steps > 20, `a boot has ${steps} steps`);
+    for (let step = 0; step < steps; step += 1) {
+      const stack = `calls${step}`;
+      const name = `state-${step}-${Math.random().toString(36).slice(2)}`;
+      const own = new BlobServiceClient(azurite.url, credential()).getContainerClient(name);
+      await own.create();
+      const lock = new FirstBootLock(own);
+      const death = new Death(step);
+      const dies = { vault: mortal(`${stack}-keyvault`, death), nodesVault: mortal(`${stack}-nodes`, death), lock };
+      const dying = boot('10.0.1.4', dies);
+      dying.catch(() => undefined);
+      await Promise.race([dying, death.came]);
+      await own.getBlobClient('first-boot.json').getBlobLeaseClient().breakLease(0);
+      const survivor = { vault: mortal(`${stack}-keyvault`), nodesVault: mortal(`${stack}-nodes`), lock };
+      const { secrets } = await boot('10.0.1.6', survivor);
+      const all = vaults.names(`${stack}-keyvault`);
+      assert.ok(all.includes('FINISH-MASTER-NODE') && all.length > 10, `step ${step}: ${all.join()}`);
+      for (const vault of [`${stack}-keyvault`, `${stack}-nodes`]) {
+        const twice = vaults.names(vault).filter((secret) => vaults.versions(vault, secret).length !== 1);
+        assert.deepEqual(twice, [], `${vault}, step ${step}`);
+      }
+      for (const shared of ['REDIS-PASSWORD', 'PLENUM-CLUSTER-SECRET', 'LIVEKIT-API-SECRET']) {
+        assert.deepEqual(vaults.versions(`${stack}-nodes`, shared), [secrets.get(shared)], `step ${step}`);
+      }
+    }
   });
 
   it('makes only what is missing when the first master dies in the middle of the secrets', async () => {

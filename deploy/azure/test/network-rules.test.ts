@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
-import { portTable, type PortRow, type PortSource } from '../../../src/azure/port-table.ts';
+import { promisify } from 'node:util';
+import { portTable, type PortRow, type PortSource, type Protocol } from '../../../src/azure/port-table.ts';
 import { until } from '../../../test/kit/until.ts';
 import { nftRules } from '../simulate/nft-rules.ts';
 import { expand, goldenScenarios, parametersOf } from './scenarios.ts';
@@ -61,7 +62,7 @@ describe('the network rules of the template, as a kernel enforces them', { skip 
       assert.ok(group !== undefined);
       const rules = nftRules(group, { loadBalancer: [probe], network: '10.0.0.0/16' });
       execFileSync('ip', ['netns', 'exec', space, 'nft', '-f', '-'], { input: rules, stdio: ['pipe', 'pipe', 'pipe'] });
-      listeners.push(listenOn(space, tcpPorts(on)));
+      listeners.push(listenOn(space, { Tcp: portsOf(on, 'Tcp'), Udp: portsOf(on, 'Udp') }));
     }
     for (const address of Object.values(from)) run('ip', '-n', outside, 'addr', 'add', `${address}/32`, 'dev', 'lo');
     await until(() => (listeners.every(({ stdout }) => (stdout?.readableLength ?? 0) > 0) ? '' : 'nobody listens yet'));
@@ -72,55 +73,85 @@ describe('the network rules of the template, as a kernel enforces them', { skip 
   });
 
   for (const on of ['masters', 'media'] as const) {
-    it(`let through what the port table says, and nothing else: ${on}`, () => {
-      const ports = tcpPorts(on);
-      for (const [source, address] of Object.entries(from)) {
-        const open = answering({ space: outside, from: address, to: machine[on], ports });
-        // Whatever is open for the internet is open for the load balancer, which is on it.
-        const means = source === 'load-balancer-probe' ? ['load-balancer-probe', 'internet'] : [source];
-        const wanted = ports.filter((port) =>
-          portTable.some(
-            (row) =>
-              row.on === on &&
-              row.inactive !== true &&
-              row.protocol === 'Tcp' &&
-              row.first <= port &&
-              port <= row.last &&
-              row.from.some((one) => means.includes(one)),
-          ),
-        );
-        assert.deepEqual(open, wanted, `from ${source} to ${on}`);
-      }
-    });
+    for (const protocol of ['Tcp', 'Udp'] as const) {
+      it(`let through what the port table says, and nothing else: ${protocol} to ${on}`, async () => {
+        const ports = portsOf(on, protocol);
+        const to = machine[on];
+        const ask = async ([source, address]: [string, string]): Promise<[string, number[]]> => [
+          source,
+          await answering({ space: outside, from: address, to, protocol, ports }),
+        ];
+        for (const [source, open] of await Promise.all(Object.entries(from).map(ask))) {
+          // Whatever is open for the internet is open for the load balancer, which is on it.
+          const means = source === 'load-balancer-probe' ? ['load-balancer-probe', 'internet'] : [source];
+          const isOpen = (port: number): boolean =>
+            portTable.some(
+              (row) =>
+                row.on === on &&
+                row.inactive !== true &&
+                row.protocol === protocol &&
+                row.first <= port &&
+                port <= row.last &&
+                row.from.some((one) => means.includes(one)),
+            );
+          assert.deepEqual(open, ports.filter(isOpen), `from ${source} to ${on}`);
+        }
+      });
+    }
   }
 });
 
-/** Both ends of each range, whoever may reach it. */
-function tcpPorts(on: PortRow['on']): number[] {
-  const table = portTable.flatMap((row) => (row.protocol === 'Tcp' ? [row.first, row.last] : []));
-  return [...new Set([...table, ...others, on === 'media' ? 55_555 : 7881])].toSorted((one, other) => one - other);
+/** Both ends of each range, whoever may reach it by whatever protocol, and some that nobody may reach. */
+function portsOf(on: PortRow['on'], protocol: Protocol): number[] {
+  const table = portTable.flatMap(({ first, last }) => [first, last]);
+  const inside = protocol === 'Udp' ? [45_000, 55_555] : [55_555];
+  return [...new Set([...table, ...others, ...(on === 'media' ? inside : [7881])])].toSorted(
+    (one, other) => one - other,
+  );
 }
 
-function listenOn(space: string, ports: number[]): ChildProcess {
+function listenOn(space: string, ports: Record<Protocol, number[]>): ChildProcess {
   const source = `
     const { createServer } = require('node:net');
-    const ports = ${JSON.stringify(ports)};
-    let left = ports.length;
-    for (const port of ports) createServer((socket) => socket.on('error', () => {}).end('x')).listen(port, '0.0.0.0', () => { if (--left === 0) console.log('up'); });`;
+    const { createSocket } = require('node:dgram');
+    const { Tcp, Udp } = ${JSON.stringify(ports)};
+    let left = Tcp.length + Udp.length;
+    const up = () => { if (--left === 0) console.log('up'); };
+    for (const port of Tcp) createServer((socket) => socket.on('error', () => {}).end('x')).listen(port, '0.0.0.0', up);
+    for (const port of Udp) {
+      const socket = createSocket('udp4', (message, { address, port: to }) => socket.send(message, to, address));
+      socket.on('error', () => {}).bind(port, '0.0.0.0', up);
+    }`;
   return spawn('ip', ['netns', 'exec', space, process.execPath, '-e', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
 }
 
-function answering(where: { space: string; from: string; to: string; ports: number[] }): number[] {
+type Question = { space: string; from: string; to: string; protocol: Protocol; ports: number[] };
+
+async function answering(question: Question): Promise<number[]> {
   const source = `
     const { connect } = require('node:net');
-    const { from, to, ports } = ${JSON.stringify(where)};
-    const ask = (port) => new Promise((done) => {
+    const { createSocket } = require('node:dgram');
+    const { from, to, protocol, ports } = ${JSON.stringify(question)};
+    const byTcp = (port) => new Promise((done) => {
       const socket = connect({ host: to, port, localAddress: from });
       const end = (open) => { socket.destroy(); done(open ? [port] : []); };
       socket.on('connect', () => end(true)).on('error', () => end(false)).setTimeout(3000, () => end(false));
     });
+    // A refusal comes back as an error of a connected socket; silence would be a refusal as well.
+    const byUdp = (port) => new Promise((done) => {
+      const socket = createSocket('udp4');
+      const end = (open) => { clearTimeout(late); clearInterval(again); socket.close(); done(open ? [port] : []); };
+      const late = setTimeout(() => end(false), 3000);
+      const ask = () => socket.send('?', () => {});
+      const again = setInterval(ask, 300);
+      socket.on('message', () => end(true)).on('error', () => end(false));
+      socket.bind(0, from, () => socket.connect(port, to, ask));
+    });
+    const ask = protocol === 'Tcp' ? byTcp : byUdp;
     Promise.all(ports.map(ask)).then((found) => console.log(JSON.stringify(found.flat())));`;
-  return JSON.parse(run('ip', 'netns', 'exec', where.space, process.execPath, '-e', source)) as number[];
+  const args = ['netns', 'exec', question.space, process.execPath, '-e', source];
+  const { stdout } = await promisify(execFile)('ip', args);
+  return JSON.parse(stdout) as number[];
 }

@@ -5,15 +5,17 @@ import path from 'node:path';
 import { makeRelease } from '../../../scripts/release.ts';
 import { findWorker } from '../../../test/kit/light/build.ts';
 import type { Json } from '../expand/functions.ts';
-import { Simulation } from '../simulate/simulation.ts';
+import { loopbackNetwork } from '../simulate/simulated-network.ts';
+import { Simulation, type SimulationOptions } from '../simulate/simulation.ts';
 
-const readyMs = 100_000;
+const readyMs = 150_000;
 
 export type SimulatedDeployment = { simulation: Simulation; close: () => Promise<void> };
 
+/** @param how `masters`: how many of them to wait for; all four when left out */
 export async function simulateDeployment(
   parameters: Record<string, Json>,
-  how: { speed: number; coresPerNode: number },
+  how: Pick<SimulationOptions, 'speed' | 'coresPerNode' | 'wrote'> & { masters?: number },
 ): Promise<SimulatedDeployment> {
   const folder = mkdtempSync(path.join(tmpdir(), 'plenum-release-'));
   const removeRelease = (): void => rmSync(folder, { recursive: true, force: true });
@@ -28,10 +30,13 @@ export async function simulateDeployment(
     simulation = await Simulation.start({
       parameters: { ...small, ...parameters },
       release,
-      ...how,
+      network: await loopbackNetwork(),
+      speed: how.speed,
+      coresPerNode: how.coresPerNode,
+      ...(how.wrote === undefined ? {} : { wrote: how.wrote }),
       say: () => undefined,
     });
-    await simulation.ready(readyMs);
+    await simulation.ready(readyMs, how.masters);
     return { simulation, close };
   } catch (error) {
     await close();
