@@ -292,6 +292,19 @@ describe('moving a participant to another leg', () => {
     assert.deepEqual(room.closedLegs(), [`${legId(bob.sid, 2)} server-shutdown`, `${bob.sid} server-shutdown`]);
   });
 
+  it('does not tell a client that is about to come back, or has just done so', () => {
+    const room = new MovingRoom();
+    const alice = room.enter('alice', chromium);
+    room.prepare(alice);
+    alice.connectionId = room.askToResume(alice);
+    assert.deepEqual(room.trigger(alice, 'resume'), []);
+    room.leg({ kind: 'resumed', leg: alice.sid, lastReliableSequence: 7 });
+    assert.deepEqual(room.trigger(alice, 'resume'), []);
+    room.pass(4_000);
+    room.trigger(alice, 'resume');
+    assert.deepEqual(room.order(), ['toGateway.closeSocket']);
+  });
+
   it('gives a client that was slow to come back its whole time to come up', () => {
     const room = new MovingRoom();
     const alice = room.enter('alice', chromium);

@@ -36,6 +36,8 @@ const bounds = {
   connectMs: 7_000,
   reconnectMs: 10_000,
   notReadyMs: 500,
+  /** livekit-client waits for two seconds before it calls a resume done. */
+  resumeMs: 4_000,
   firstRetryMs: 1_000,
   maxRetryMs: 8_000,
 } as const;
@@ -45,7 +47,7 @@ export function performMove(room: RoomState, action: LegMoveAction): void {
   if (action.kind === 'triggerLegs') {
     for (const { participantSid, how } of action.legs) {
       const participant = room.participants.get(participantSid);
-      if (participant?.move.kind === 'prepared') {
+      if (participant?.move.kind === 'prepared' && !isComingBack(room, participant)) {
         trigger(room, participant, { move: participant.move, how });
       }
     }
@@ -362,6 +364,14 @@ export function successorsTimedOut(room: RoomState, participant: Participant): v
   if (participant.move.kind === 'preparing') {
     becomePrepared(room, participant, participant.move);
   }
+}
+
+/**
+ * A client that loses its socket again before its resume is over may forget what it has held back meanwhile (livekit-client),
+ * or join anew (the Rust core). It is told once it is through, when the move is asked for again.
+ */
+function isComingBack(room: RoomState, { resuming, resumedAtMs }: Participant): boolean {
+  return resuming !== undefined || (resumedAtMs !== undefined && room.nowMs - resumedAtMs < bounds.resumeMs);
 }
 
 /** It has a publisher connection, or is about to get one. */

@@ -87,6 +87,8 @@ export class Participant {
   resuming: ConnectionId | undefined;
   /** What its leg says while there is no socket yet that a new host has heard of: the last description of each kind. */
   readonly unsent: { offer?: SessionDescription; answer?: SessionDescription } = {};
+  /** When its last resume was answered. */
+  resumedAtMs: number | undefined;
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */

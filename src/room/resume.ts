@@ -81,6 +81,7 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
     return;
   }
   participant.resuming = undefined;
+  participant.resumedAtMs = room.nowMs;
   participant.connectionId = connectionId;
   delete participant.unsent.answer;
   delete participant.unsent.offer;

