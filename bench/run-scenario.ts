@@ -45,6 +45,9 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     progress: options.progress,
     note: (text) => notes.push(text),
   };
+  if (options.scale !== 1) {
+    notes.push(`Sizes were × ${options.scale} of those in the title.`);
+  }
   const rows: Row[] = await scenario.run(bench);
   const { name, title } = scenario;
   return { scenario: name, title, rows, notes, tookS: (performance.now() - startedMs) / 1000 };

@@ -3,20 +3,31 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { startNodeProcess } from '../test/kit/node.ts';
+import { devKey } from '../test/kit/tokens.ts';
 import { countInstructions, hasValgrind, type InstructionCount } from './instructions.ts';
 import type { Row, ScenarioResult } from './results.ts';
 import { runScenario } from './run-scenario.ts';
 import { allScenarios } from './scenarios/all-scenarios.ts';
 import { formatResult } from './table.ts';
+import type { ExternalServer } from './target.ts';
 
 const scale = 0.08;
 /** Of the stored count. */
 const tolerance = 1.2;
 
-async function run(t: TestContext, name: string, share = scale): Promise<ScenarioResult> {
+type RunWishes = { share?: number; external?: ExternalServer };
+
+async function run(t: TestContext, name: string, { share = scale, external }: RunWishes = {}): Promise<ScenarioResult> {
   const scenario = allScenarios.find((candidate) => candidate.name === name);
   assert.ok(scenario);
-  const result = await runScenario(scenario, { pinned: false, scale: share, windows: scale, progress: () => {} });
+  const result = await runScenario(scenario, {
+    external,
+    pinned: false,
+    scale: share,
+    windows: scale,
+    progress: () => {},
+  });
   // CPU figures of so short a run on a shared machine are to be read, not to be judged.
   t.diagnostic(`\n${formatResult(result)}`);
   return result;
@@ -51,8 +62,22 @@ describe('benchmark in small', () => {
     });
   }
 
+  it('webinar: also of a server that it did not start', async (t) => {
+    const node = await startNodeProcess({ logLevel: 'warn' });
+    try {
+      const result = await run(t, 'webinar', { external: { url: node.url, key: devKey, pids: [node.pid] } });
+      assertMediaArrives(result);
+      assert.deepEqual(
+        result.rows.map(({ series }) => series),
+        ['one layer', 'three layers'],
+      );
+    } finally {
+      await node.close();
+    }
+  });
+
   it('audio-room: forwarding only the loudest sends less', async (t) => {
-    const result = await run(t, 'audio-room', 0.6);
+    const result = await run(t, 'audio-room', { share: 0.6 });
     assertMediaArrives(result);
     const [all, loudest] = result.rows;
     assert.ok(all !== undefined && loudest !== undefined);
@@ -78,7 +103,7 @@ describe('benchmark in small', () => {
   });
 
   it('small-rooms: nothing is left of rooms that ended', async (t) => {
-    const result = await run(t, 'small-rooms', 0.12);
+    const result = await run(t, 'small-rooms', { share: 0.12 });
     const lives = result.rows.find((row) => row.series.endsWith('lives'));
     assert.ok(lives !== undefined);
     assert.ok(

@@ -1,6 +1,7 @@
 import type { Scenario } from '../scenario.ts';
 import { audioRoom } from './audio-room.ts';
 import { bigRoom } from './big-room.ts';
+import { drain, failover, joinRate } from './cluster-tests.ts';
 import { dataFanOut } from './data-fan-out.ts';
 import { joinStorm } from './join-storm.ts';
 import { loss } from './loss.ts';
@@ -23,4 +24,7 @@ export const allScenarios: readonly Scenario[] = [
   memory,
   loss,
   soak,
+  failover,
+  drain,
+  joinRate,
 ];

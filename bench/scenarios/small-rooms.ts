@@ -83,7 +83,7 @@ async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row
         samples.push({ lives: tookMs.length, byKind: residentKb(stage) });
       }
       if (tookMs.length % Math.max(1, Math.floor(count / 5)) === 0) {
-        bench.progress(`small rooms, ${tookMs.length} of ${count} lives`);
+        bench.progress(`small rooms, ${tookMs.length} of ${count} lives${describeResident(residentKb(stage))}`);
       }
     }
   };
@@ -95,6 +95,7 @@ async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row
     'CPU ms/life': (window.serverCpuS * 1000) / count,
     'join to media p50 ms': percentile(tookMs, 0.5),
     'media p95 ms': percentile(tookMs, 0.95),
+    'largest ms': percentile(tookMs, 1),
     'foreign CPU %': window.foreignCores * 100,
   };
   for (const kind of Object.keys(samples[0]?.byKind ?? {})) {
@@ -112,6 +113,12 @@ async function life(stage: Stage): Promise<number> {
   // It may be gone by itself.
   await target.rooms.deleteRoom(room).catch(async () => delay(0));
   return tookMs;
+}
+
+function describeResident(byKind: Record<string, number>): string {
+  return Object.entries(byKind)
+    .map(([kind, kb]) => `, ${kind} ${(kb / 1000).toFixed(1)} MB`)
+    .join('');
 }
 
 function residentKb(stage: Stage): Record<string, number> {

@@ -1,6 +1,6 @@
 /** Which server a command talks to, and what it says when that fails. */
 import { type Command, Option } from 'commander';
-import { RoomServiceClient } from 'livekit-server-sdk';
+import type { RoomServiceClient } from 'livekit-server-sdk';
 import { PlenumError } from '../lib/errors.ts';
 import { keyRefused, notAServer, serverRefused, serverUnreachable } from './errors.ts';
 import { type CliEnv, toPrintable } from './terminal.ts';
@@ -40,7 +40,9 @@ export async function callServer<Result>(
 ): Promise<Result> {
   const url = parseUrl(options.url);
   try {
-    return await work(new RoomServiceClient(url, options.apiKey, options.apiSecret));
+    // Not at the start: servers read this file too, and do without the library.
+    const sdk = await import('livekit-server-sdk');
+    return await work(new sdk.RoomServiceClient(url, options.apiKey, options.apiSecret));
   } catch (error) {
     throw toCliError(error, options.url);
   }

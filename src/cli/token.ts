@@ -1,7 +1,7 @@
 /** `plenum token …`: access tokens for people who try things and for scripts. Needs no server. */
 import { TrackSource } from '@livekit/protocol';
 import { Command, Option } from 'commander';
-import { AccessToken, type VideoGrant } from 'livekit-server-sdk';
+import type { VideoGrant } from 'livekit-server-sdk';
 import { parseAttribute, parseDurationS } from './arguments.ts';
 import { addServerOptions, parseUrl, type ServerOptions } from './server-options.ts';
 import { type CliEnv, type CliOutput, formatJson } from './terminal.ts';
@@ -132,7 +132,9 @@ function joins(options: CreateOptions): boolean {
   return options.room !== undefined && options.identity !== undefined;
 }
 
-function createToken(options: CreateOptions): Promise<string> {
+async function createToken(options: CreateOptions): Promise<string> {
+  // Not at the start: servers read this file too, and do without the library.
+  const { AccessToken } = await import('livekit-server-sdk');
   const { identity, name, metadata, attribute, ttl } = options;
   const token = new AccessToken(options.apiKey, options.apiSecret, {
     ttl,

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { redisOptions } from '../cluster/redis-config.ts';
-import { RedisStore } from '../cluster/redis-store.ts';
+import type { RedisStore } from '../cluster/redis-store.ts';
 import { badRelease } from '../azure/errors.ts';
 import type { MasterUpgradeOptions } from '../azure/upgrade-master.ts';
 import { badConfig } from '../config/errors.ts';
@@ -101,7 +101,7 @@ async function upgradeThisMaster(
   const { upgradeMaster } = await import('../azure/upgrade-master.ts');
   const config = readConfig(options.config);
   const log = createLog({ level: 'info', json: true });
-  const store = openStore(config);
+  const store = await openStore(config);
   try {
     await store.ready(connectMs);
     await upgradeMaster({
@@ -119,12 +119,14 @@ async function upgradeThisMaster(
   }
 }
 
-function openStore(config: Config): RedisStore {
+async function openStore(config: Config): Promise<RedisStore> {
   const options = redisOptions(config, { clientName: 'plenum-cli', log: createLog({ level: 'error', json: true }) });
   if (options === undefined) {
     throw badConfig(['`redis.address` or Sentinel is needed to reach the cluster']);
   }
-  return new RedisStore(options);
+  // Not at the start: every command and every server reads this file.
+  const redis = await import('../cluster/redis-store.ts');
+  return new redis.RedisStore(options);
 }
 
 async function isHealthy({ port, bind_addresses }: Config): Promise<boolean> {

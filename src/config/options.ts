@@ -325,9 +325,9 @@ const audio = z.strictObject({
     .int()
     .min(0)
     .max(100)
-    .default(6)
+    .default(0)
     .describe(
-      'Microphones of a large room that are forwarded at a time: those that are loudest at the moment; 0 = always all.',
+      'Microphones of a large room that are forwarded at a time: those that are loudest at the moment; 0 = always all, as LiveKit does.',
     ),
   loudest_from: z
     .int()

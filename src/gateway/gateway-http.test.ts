@@ -201,6 +201,27 @@ describe('meeting page', () => {
     }
   });
 
+  it('cannot be framed, runs no script but its own, and tells nobody its address, which holds a token', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'plenum-page-'));
+    try {
+      await writeFile(join(directory, 'index.html'), '<h1>meet</h1>');
+      await using gateway = await startGateway({ staticDir: directory });
+      for (const target of ['/meet/', '/meet/none.js', '/meet/token']) {
+        const { headers } = await ask(gateway, target);
+        const policy = headers.get('content-security-policy') ?? '';
+        assert.match(policy, /default-src 'self'.*frame-ancestors 'none'.*object-src 'none'/, target);
+        assert.doesNotMatch(policy, /script-src|unsafe-eval/, target);
+        assert.equal(headers.get('referrer-policy'), 'no-referrer', target);
+        assert.equal(headers.get('x-content-type-options'), 'nosniff', target);
+        assert.equal(headers.get('x-frame-options'), 'DENY', target);
+        // Plain HTTP: a browser must not be told to come by HTTPS alone.
+        assert.equal(headers.get('strict-transport-security'), null, target);
+      }
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
   it('gets tokens where the operator allows it', async () => {
     await using gateway = await startGateway({
       meetToken: (body) => ({ status: 200, body: { token: Buffer.from(body).toString() } }),

@@ -62,6 +62,7 @@ export class RoomDriver {
   #queue: RoomEvent[] = [];
   #isRunning = false;
   #isClosed = false;
+  #isAbandoned = false;
   #isHeld = false;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs: number | undefined;
@@ -90,6 +91,7 @@ export class RoomDriver {
   /** Another node hosts the room: nothing more is done or said here. @returns the events that nobody dealt with */
   abandon(): RoomEvent[] {
     this.#isClosed = true;
+    this.#isAbandoned = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     return this.#queue.splice(0);
@@ -175,7 +177,7 @@ export class RoomDriver {
   #step(event: RoomEvent): void {
     try {
       for (const effect of this.#options.room.step(event, this.#options.now())) {
-        if (this.#isClosed) {
+        if (this.#isAbandoned) {
           return;
         }
         if (effect.kind === 'closed') {

@@ -146,6 +146,13 @@ export class LegNode {
     link.onClose(() => this.#hostLost(link));
   }
 
+  /** TURN servers have ended: whoever was reached through them is asked to come back. */
+  relaysLost(isRelay: (address: string, port: number) => boolean): void {
+    for (const { leg } of this.#legs.values()) {
+      leg.relaysLost(isRelay);
+    }
+  }
+
   /** Serves another leg node that opened a link to this one. */
   acceptPeer(nodeId: NodeId, link: IncomingPeerLink): void {
     this.#peers.accept(nodeId, link);

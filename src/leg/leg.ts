@@ -240,6 +240,14 @@ export class Leg implements DataMember {
     }
   }
 
+  /** These relays are gone; a client behind one of them would notice much later, and come back then. */
+  relaysLost(isRelay: (address: string, port: number) => boolean): void {
+    const remotes = [this.#publisher.transport?.remote, this.#subscriber.transport?.remote];
+    if (!this.#closed && remotes.some((one) => one !== undefined && isRelay(one.address, one.port))) {
+      this.#fail('ice-lost', 'the relay of the client is gone');
+    }
+  }
+
   /** The worker that carried this leg is gone; the host decides what the client is told. */
   workerDied(): void {
     this.#fail('worker-died', 'the media worker ended');

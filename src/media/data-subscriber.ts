@@ -51,7 +51,8 @@ type Channel = {
   label: DataChannelLabel;
   stream: OutgoingStream;
   consumer: types.DataConsumer;
-  acks: types.DataConsumer;
+  /** Until the channel is open: for most of its life the client has nothing to acknowledge. */
+  acks: types.DataConsumer | undefined;
   open: boolean;
 };
 
@@ -275,7 +276,8 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     }
     channel.open = true;
     // Only this end is closed: a producer's end would reset the stream, and with it the client's channel.
-    channel.acks.close();
+    channel.acks?.close();
+    channel.acks = undefined;
     channel.stream.open();
     this.emit('open', label);
   }
@@ -293,7 +295,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   #closeAcks(): void {
     for (const channel of this.#channels.values()) {
-      channel.acks.close();
+      channel.acks?.close();
     }
   }
 

@@ -122,6 +122,12 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     return this.#closeReason;
   }
 
+  /** Where media goes: the client, or what relays for it. Undefined before ICE is up. */
+  get remote(): { address: string; port: number } | undefined {
+    const { remoteIp, remotePort } = this.#transport.iceSelectedTuple ?? {};
+    return remoteIp === undefined || remotePort === undefined ? undefined : { address: remoteIp, port: remotePort };
+  }
+
   get producers(): ReadonlyMap<string, MediaProducer> {
     return this.#producers;
   }

@@ -87,6 +87,7 @@ async function startParts(options: StartOptions, stack: AsyncDisposableStack): P
   const legs = stack.adopt(new LegNode({ nodeId, pool, config, log, observer: metrics.legs }), (value) =>
     value.close(),
   );
+  turn?.onRelaysLost((isRelay) => legs.relaysLost(isRelay));
   const directory = new MemoryDirectory({ nodeId, now: () => performance.now(), link });
   const host = createHost({ config, log, nodeId, directory, metrics, webhooks, turn });
   metrics.watchCalls(() => ({

@@ -1,7 +1,4 @@
 /** The certificate of a node: where it comes from, who looks after it, who is told. */
-import { directory } from 'acme-client';
-import { createAcmeOrder } from '../certificates/acme-order.ts';
-import { AcmeSource } from '../certificates/acme-source.ts';
 import { CertificateHolder, type CertificateCopy } from '../certificates/certificate-holder.ts';
 import { CertificateManager } from '../certificates/certificate-manager.ts';
 import { CertificateStore } from '../certificates/certificate-store.ts';
@@ -9,7 +6,6 @@ import { LocalRecords } from '../certificates/local-records.ts';
 import { localSecret } from '../certificates/local-secret.ts';
 import { OwnSource } from '../certificates/own-source.ts';
 import { Seal } from '../certificates/seal.ts';
-import { SelfSignedSource } from '../certificates/self-signed-source.ts';
 import type { CertificateSource } from '../certificates/source.ts';
 import type { ClusterStore } from '../cluster/store.ts';
 import { MemoryStoreServer } from '../cluster/memory-store.ts';
@@ -58,7 +54,7 @@ export async function startCertificates(parts: CertificateParts): Promise<Certif
   if (manages) {
     const manager = new CertificateManager({
       store,
-      source: createSource(config, store),
+      source: await createSource(config, store),
       leases: shared.leases,
       timings: shared.timings,
       nodeId: parts.nodeId,
@@ -76,16 +72,23 @@ function localCopy(store: CertificateStore): CertificateCopy {
   return { load: () => store.load(), save: (certificate) => store.save(certificate, 0) };
 }
 
-function createSource(config: Config, store: CertificateStore): CertificateSource {
+/** Libraries that make certificates are loaded where they are needed: together they take 20 MB of a process. */
+async function createSource(config: Config, store: CertificateStore): Promise<CertificateSource> {
   const { mode, certificate, key, acme } = config.tls;
   const names = certificateNames(config);
   if (mode === 'owncert') {
     return new OwnSource({ certificate, key });
   }
   if (mode === 'selfsigned') {
+    const { SelfSignedSource } = await import('../certificates/self-signed-source.ts');
     const ownNames = ['localhost', '127.0.0.1', ...machineAddresses(), ...config.rtc.node_ip];
     return new SelfSignedSource(names.length > 0 ? names : [...new Set(ownNames)]);
   }
+  const [{ directory }, { createAcmeOrder }, { AcmeSource }] = await Promise.all([
+    import('acme-client'),
+    import('../certificates/acme-order.ts'),
+    import('../certificates/acme-source.ts'),
+  ]);
   const { production, staging } = directory.letsencrypt;
   const directoryUrl = acme.directory_url || (acme.staging ? staging : production);
   const { email, profile } = acme;

@@ -92,6 +92,7 @@ async function startParts({ config, log }: RoleOptions, stack: AsyncDisposableSt
     }),
     (value) => value.close(),
   );
+  turn?.onRelaysLost((isRelay) => legs.relaysLost(isRelay));
   const host = createHost({ config, log, node, metrics, stack, leases, turn: turn?.access });
   metrics.watchCalls(() => ({
     rooms: host.stats().rooms,

@@ -7,7 +7,6 @@ import { createMeetTokenHandler } from '../api/meet-token.ts';
 import type { RoomClient } from '../api/room-client.ts';
 import { createTwirpHandler } from '../api/twirp-handler.ts';
 import type { KeyPair } from '../certificates/certificate.ts';
-import { createSelfSigned } from '../certificates/self-signed.ts';
 import type { HostConnector, RoomDirectory } from '../cluster/directory.ts';
 import { certificateNames } from '../config/certificate-names.ts';
 import type { Config } from '../config/options.ts';
@@ -153,7 +152,9 @@ function transportHeaders(
 }
 
 /** Until the first certificate is there: whoever insists can get in, and health checks over TLS find somebody. */
-function interimCertificate(config: Config): Promise<KeyPair> {
+async function interimCertificate(config: Config): Promise<KeyPair> {
+  // Loaded with TLS alone: what makes certificates takes memory.
+  const { createSelfSigned } = await import('../certificates/self-signed.ts');
   const names = certificateNames(config);
   return createSelfSigned(names.length > 0 ? names : ['localhost'], Date.now());
 }

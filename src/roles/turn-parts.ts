@@ -13,6 +13,7 @@ import type { TurnAccess } from '../turn/turn-access.ts';
 import { TurnServer } from '../turn/turn-server.ts';
 import { turnSecret, turnSettings } from '../turn/turn-settings.ts';
 import { isWildcard, machineAddresses } from './addresses.ts';
+import { LostRelays, type RelaysLost } from './lost-relays.ts';
 import { startCertificates, type Certificates } from './certificate-parts.ts';
 import type { ClusterNode } from './cluster-node.ts';
 
@@ -39,6 +40,8 @@ export type Turn = {
   access: () => TurnAccess;
   /** Where TURN over TLS is served; undefined while it is not. */
   backend: () => TurnBackend | undefined;
+  /** Calls it with what tells whether an address and port were a relay that is gone. */
+  onRelaysLost: (listener: RelaysLost) => void;
 };
 
 export type NodeTurnParts = Pick<TurnParts, 'config' | 'log' | 'metrics' | 'stack' | 'media'> & { node: ClusterNode };
@@ -75,9 +78,11 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   const settings = turnSettings(config, { address, publicAddress, secrets, ownAddresses: media.announcedAddresses });
   // With a certificate from the start it need not be started again as soon as there is one.
   await certificates?.holder.first(firstCertificateMs);
+  const lost = stack.adopt(new LostRelays(config), (value) => value.close());
   const server = await TurnServer.start({
     settings,
     observer: metrics.turn,
+    onBack: () => lost.serverEnded([address, publicAddress]),
     log,
     certificate: certificates?.holder.current?.certificate,
   });
@@ -85,7 +90,11 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   certificates?.holder.follow(({ certificate }) => {
     server.use(certificate).catch((error: unknown) => log.error({ err: error }, 'the TURN server got no certificate'));
   });
-  const allow = (): void => server.allowPeers((others?.mediaAddresses() ?? []).flatMap(rangeOf));
+  const allow = (): void => {
+    const addresses = (others?.mediaAddresses() ?? []).flatMap(rangeOf);
+    server.allowPeers(addresses);
+    lost.nodesAre(addresses);
+  };
   allow();
   const timer = setInterval(allow, peersIntervalMs);
   stack.defer(() => clearInterval(timer));
@@ -99,6 +108,7 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
       server.isHealthy && settings.tlsPort !== 0 && certificates?.holder.current !== undefined
         ? { host: address, port: settings.tlsPort }
         : undefined,
+    onRelaysLost: (listener) => lost.onLost(listener),
   };
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DisconnectReason, LeaveRequest, LeaveRequest_Action } from '@livekit/protocol';
+import { DeleteRoomRequest, DisconnectReason, LeaveRequest, LeaveRequest_Action } from '@livekit/protocol';
 import { TestRoom, type Session } from './room-test-kit.ts';
 
 const leave = (room: TestRoom, session: Session) => room.signal(session, { case: 'leave', value: new LeaveRequest() });
@@ -40,6 +40,24 @@ describe('a room', () => {
     assert.equal(room.closed, true);
     const { participants, tracks, timers, connections, departures, pendingRpcs } = room.room.snapshot();
     assert.deepEqual([participants.length, tracks, timers, connections, departures, pendingRpcs], [0, 0, 0, 0, 0, 0]);
+  });
+
+  it('answers a command and a join that come when its time is just up', () => {
+    for (const ask of ['command', 'join'] as const) {
+      const room = new TestRoom();
+      leave(room, room.enter('alice'));
+      // The timer of the host fires a little later than the room's deadline.
+      room.nowMs += 20_000;
+      if (ask === 'command') {
+        const result = room.command('DeleteRoom', new DeleteRoomRequest({ room: 'lobby' }));
+        assert.equal(result?.ok === false && result.code, 'not_found');
+      } else {
+        room.askToJoin('bob');
+        assert.equal(room.toGateway('refused')[0]?.status, 503);
+      }
+      assert.equal(room.closed, true);
+      assert.equal(room.effects.at(-1)?.kind, 'closed');
+    }
   });
 
   it('stays when somebody comes back in time', () => {

@@ -286,6 +286,23 @@ describe('muting', () => {
     assert.deepEqual(room.updates(alice), ['alice:ACTIVE', 'bob:ACTIVE']);
   });
 
+  it('in a huge room is told the more seldom the more people are in it', () => {
+    const room = new TestRoom();
+    const alice = room.enter('alice');
+    const sid = room.publish(alice, { cid: 'mic' });
+    const bob = room.enter('bob');
+    for (let index = 0; index < 498; index += 1) {
+      room.enter(`listener ${index}`);
+    }
+    room.pass(1000);
+    room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid, muted: true }) });
+    room.signal(alice, { case: 'mute', value: new MuteTrackRequest({ sid, muted: false }) });
+    room.pass(124);
+    assert.deepEqual(room.updates(bob), []);
+    room.pass(1);
+    assert.deepEqual(room.updates(bob), ['alice:ACTIVE']);
+  });
+
   it('of an unknown track is answered', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');

@@ -83,7 +83,12 @@ export class Room {
     }
     room.nowMs = Math.max(room.nowMs, nowMs);
     fireTimers(room);
-    if (!this.isClosed) {
+    if (this.isClosed) {
+      // Its time was up just when this came: who asks gets an answer all the same.
+      for (const effect of answerAfterClose(event)) {
+        room.outbox.push(effect);
+      }
+    } else {
       handle(room, event);
     }
     settle(room);

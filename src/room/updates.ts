@@ -27,11 +27,16 @@ export function participantChanged(
     queue(room, change, 'now');
     return;
   }
-  const spacedMs = what === 'detail' ? room.updatesToldAtMs + timing.detailSpacingMs : Number.POSITIVE_INFINITY;
+  const spacedMs = what === 'detail' ? room.updatesToldAtMs + detailSpacingMs(room) : Number.POSITIVE_INFINITY;
   if (what === 'detail' && spacedMs > room.nowMs) {
     sendInfos(room, [participant], [change]);
   }
   queue(room, change, spacedMs <= room.nowMs ? 'now' : Math.min(spacedMs, room.nowMs + timing.updateBatchMs));
+}
+
+function detailSpacingMs(room: RoomState): number {
+  const forAllMs = room.participants.size * timing.detailSpacingPerPersonMs;
+  return Math.min(Math.max(forAllMs, timing.detailSpacingMs), timing.longestDetailSpacingMs);
 }
 
 /** @param replaced the same identity is joining again */

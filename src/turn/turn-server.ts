@@ -22,7 +22,13 @@ export interface TurnObserver {
   turnRestarted(): void;
 }
 
-export type TurnServerOptions = { settings: TurnSettings; observer: TurnObserver; log: Logger };
+export type TurnServerOptions = {
+  settings: TurnSettings;
+  observer: TurnObserver;
+  /** It has ended and answers again: the relays that it had are gone. */
+  onBack: () => void;
+  log: Logger;
+};
 
 const timings = {
   /** For the first answer after a start; a machine that boots is slow. */
@@ -232,6 +238,7 @@ export class TurnServer {
       this.#isHealthy = isHealthy;
       if (isHealthy && this.#hasAnswered) {
         this.#options.log.info('the TURN server answers again');
+        this.#options.onBack();
       }
       this.#hasAnswered = true;
       this.#options.observer.turnHealth(isHealthy);

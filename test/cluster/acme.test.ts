@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { connect } from 'node:tls';
+import { signToken } from '../../src/protocol/token.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { freePort, freePortRange } from '../kit/free-ports.ts';
 import { LightSignal } from '../kit/light/light-signal.ts';
 import { Scrape } from '../kit/metrics.ts';
 import { Pebble } from '../kit/pebble.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
-import { joinToken } from '../kit/tokens.ts';
+import { devKey, joinToken } from '../kit/tokens.ts';
 import { until } from '../kit/until.ts';
 
 const domain = 'call.plenum.test';
@@ -208,7 +209,9 @@ describe('masters that order their certificate from an authority', () => {
     for (const [index, master] of running().entries()) await waitForCertificate(master, before[index]?.serial);
     isRenewed = true;
     await coming;
+    assert.ok(joins > 0, 'nobody joined meanwhile');
     assert.deepEqual(closed, []);
+    assert.ok(sockets.every((socket) => socket.open));
     for (const { httpPort } of running()) assert.ok((asked.get(httpPort) ?? 0) > 0, 'one master was never asked');
     await Promise.all(sockets.map((socket) => socket.close()));
   });
@@ -231,8 +234,22 @@ describe('masters that order their certificate from an authority', () => {
     assert.match(JSON.stringify(line['err']), /forbidden by policy.*refused\.plenum\.test/);
     const status = await cluster.redis.ask('HGET test:record:certificate-status value');
     assert.match(status, /"state":"failing".*order-failed.*refused\.plenum\.test/);
+    const answer = await fetch(`${last.node.url}/admin/v1/certificate`, {
+      headers: { Authorization: `Bearer ${nodeAdminToken()}` },
+    });
+    const told = (await answer.json()) as { state: string; reason: string; names: string[] };
+    assert.equal(told.state, 'failing');
+    assert.match(told.reason, /^order-failed: .*refused\.plenum\.test/);
+    assert.deepEqual(told.names, [domain, turnDomain]);
     const after = await look(last.tlsPort);
     assert.equal(after.names, before.names);
     assert.equal(after.isTrusted, true);
   });
 });
+
+/** As the command line makes one. */
+function nodeAdminToken(): string {
+  const claims = { sub: 'ops', plenum: { nodeAdmin: true } };
+  const { apiKey, apiSecret: secret } = devKey;
+  return signToken(claims, { apiKey, secret, nowS: Date.now() / 1000, ttlS: 60 });
+}

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LeaveRequest_Action } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestBrowser, type BrowserClient, type PageWindow } from '../kit/browser.ts';
 import { TestCluster } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
@@ -197,6 +198,9 @@ describe('a media node with twenty calls of three that dies', () => {
   it('has all of them back on other nodes within moments, as they were', async (t) => {
     const first: LightCall[] = [];
     for (let index = 0; index < lightRooms; index += 1) first.push(await startLightCall(`light-${index}`));
+    const real: RealCall[] = [];
+    for (let index = 0; index < realRooms; index += 1)
+      real.push(await startRealCall(`real-${index}`, index === 0 ? 'picture' : 'sound'));
     // What this machine needs for so many who come at once, without anybody's death. As long as there is one node: they
     // would spread over several, and not all of them lose their media with the first.
     const calm: Times = { leaveMs: [], rtpMs: [] };
@@ -204,9 +208,6 @@ describe('a media node with twenty calls of three that dies', () => {
     t.diagnostic(`RTP at light clients that join at once after ${summary(calm.rtpMs)}`);
     const boundMs = Math.max(rtpBoundMs, 1.6 * percentile(calm.rtpMs, 0.95));
 
-    const real: RealCall[] = [];
-    for (let index = 0; index < realRooms; index += 1)
-      real.push(await startRealCall(`real-${index}`, index === 0 ? 'picture' : 'sound'));
     const [victim] = cluster.media;
     await Promise.all([cluster.addMedia(), cluster.addMedia()]);
     await cluster.waitUntilJoined(3);
@@ -229,6 +230,10 @@ describe('a media node with twenty calls of three that dies', () => {
     t.diagnostic(`RECONNECT after ${summary(times.leaveMs)}`);
     t.diagnostic(`RTP at light clients after ${summary(times.rtpMs)}`);
     t.diagnostic(`media at real clients after ${summary(mediaMs)}`);
+    tellBench('a node with 20 calls dies: RECONNECT after', delayFigures(times.leaveMs));
+    tellBench('and from there to media, light clients', delayFigures(times.rtpMs));
+    tellBench('the same without a death, for comparison', delayFigures(calm.rtpMs));
+    tellBench('from the death to media, browsers', delayFigures(mediaMs));
     assert.ok(percentile(times.leaveMs, 0.95) < 300, `RECONNECT after ${summary(times.leaveMs)}`);
     assert.ok(percentile(times.rtpMs, 0.95) < boundMs, `RTP after ${summary(times.rtpMs)}`);
     assert.ok(percentile(mediaMs, 1) < 5_000, `real clients have media after ${summary(mediaMs)}`);

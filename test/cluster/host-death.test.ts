@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { LeaveRequest_Action, ParticipantInfo_State } from '@livekit/protocol';
 import { RoomServiceClient, TrackSource } from 'livekit-server-sdk';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
 import { TestBrowser } from '../kit/browser.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
@@ -175,6 +176,7 @@ describe('the host of a room that spans nodes', () => {
     void call.host.kill();
     const answeredAtMs = await assertAnswers(call, 'after');
     t.diagnostic(`the room answers ${Math.round(answeredAtMs - diedAtMs)} ms after its host was killed`);
+    tellBench('a host dies alone: the room answers after', delayFigures([answeredAtMs - diedAtMs]));
     assert.ok(answeredAtMs - diedAtMs < 3_000, `the room answered after ${answeredAtMs - diedAtMs} ms`);
     await assertUntouched(call);
     const [publisher] = call.near;
@@ -201,6 +203,7 @@ describe('the host of a room that spans nodes', () => {
     call.host.pause();
     const answeredAtMs = await assertAnswers(call, 'asleep');
     t.diagnostic(`the room answers ${Math.round(answeredAtMs - frozenAtMs)} ms after its host fell silent`);
+    tellBench('a host falls silent: the room answers after', delayFigures([answeredAtMs - frozenAtMs]));
     assert.ok(answeredAtMs - frozenAtMs < 5_000, `the room answered after ${answeredAtMs - frozenAtMs} ms`);
     for (const client of call.near) {
       await client.waitForLeave();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestCluster } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -80,6 +81,12 @@ describe('a cluster of two masters and three media nodes', () => {
     row('CPU of the clients of this test per join', `${(testCpuMs / participants).toFixed(2)} ms`);
     row('CPU of masters per 1,000 idle participants', `${perThousand('master').toFixed(1)} % of a core`);
     row('CPU of media nodes per 1,000 idle participants', `${perThousand('media').toFixed(1)} % of a core`);
+    tellBench(`${participants} joins into rooms of ${perRoom}`, {
+      'joins/s': participants / tookS,
+      ...delayFigures(joinMs),
+      'masters ms/join': grown(cpuBefore, cpuJoined, 'master') / participants,
+      'media nodes ms/join': grown(cpuBefore, cpuJoined, 'media') / participants,
+    });
     for (const client of clients) assert.equal(client.leaveReceived, undefined);
     await Promise.all(clients.map((client) => client.leave()));
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { LeaveRequest_Action } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -195,5 +196,6 @@ function print(t: TestContext, what: string, samplesMs: number[]): void {
   const sorted = samplesMs.toSorted((left, right) => left - right);
   const at = (share: number): number =>
     Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+  tellBench(what, delayFigures(samplesMs));
   t.diagnostic(`${what}: p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, of ${sorted.length}`);
 }

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LeaveRequest_Action } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
 import { LightEndpoint } from '../kit/light/light-endpoint.ts';
@@ -124,6 +125,8 @@ describe('a network between the machines of a cluster that breaks', { skip }, ()
     );
     const tookMs = performance.now() - cutAtMs;
     t.diagnostic(`RECONNECT after ${summary(leaveMs)}, all ${back.length} calls go on after ${Math.round(tookMs)} ms`);
+    tellBench('a node is cut off: RECONNECT after', delayFigures(leaveMs));
+    tellBench('a node is cut off: all of its calls go on after', delayFigures([tookMs]));
     assert.ok(Math.max(...leaveMs) < 5_000);
     await assertUninterrupted(spared);
     await measureAnew(back);

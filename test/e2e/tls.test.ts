@@ -78,6 +78,8 @@ describe('a site over TLS', () => {
     const served = await look(tlsPort);
     assert.equal(served.names, `DNS:${domain}, IP Address:127.0.0.1`);
     await call('selfsigned', [served.pem]);
+    // Whoever clicked a warning away must not be locked out of everything else that this name serves.
+    assert.doesNotMatch(await fetchHead(tlsPort), /strict-transport-security/i);
     const answer = await fetch(`http://127.0.0.1:${httpPort}/meet/?a=1`, { redirect: 'manual' });
     assert.deepEqual([answer.status, answer.headers.get('location')], [308, `https://127.0.0.1:${tlsPort}/meet/?a=1`]);
     await closeAll();

@@ -258,6 +258,9 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
       },
       { timeoutMs: 45_000, intervalMs: 100 },
     );
+    // Nobody had to wait until ICE consent expired.
+    const why = node.log.lines.filter(({ msg }) => msg === 'leg failed').map(({ detail }) => detail);
+    assert.ok(why.includes('the relay of the client is gone'), why.join());
     t.diagnostic(`media again ${Math.round(performance.now() - killedMs)} ms after the TURN server was killed`);
     await expectPaths(peers, /^relay tls$/);
   });

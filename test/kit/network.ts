@@ -50,11 +50,14 @@ export class TestNetwork {
     return ['ip', 'netns', 'exec', this.#namespace];
   }
 
-  /** Drops what we send to it, e.g. `udp dport 50000-59999`. Replaces what was blocked before. */
+  /**
+   * Drops what we send to it, e.g. `udp dport 50000-59999`, whichever of our addresses we send it from: browsers try all
+   * of them, and a question that arrives keeps ICE alive though its answer does not. Replaces what was blocked before.
+   */
   block(...matches: string[]): void {
     this.#nft('flush', 'chain', 'inet', 'test', 'input');
     for (const match of matches) {
-      this.#nft('add', 'rule', 'inet', 'test', 'input', `ip saddr ${this.client} ${match} drop`);
+      this.#nft('add', 'rule', 'inet', 'test', 'input', `iifname != lo ${match} drop`);
     }
   }
 
