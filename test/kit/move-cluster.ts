@@ -29,6 +29,7 @@ export type MoveCluster = {
   perform(action: LegMoveAction): void;
   /** Makes legs ready on the other node. */
   prepare(roomName: string, sids: string[], from: Place, to: Place): Promise<void>;
+  /** Tells those clients that are ready for it, and the others as soon as they are. */
   trigger(roomName: string, sids: string[], from: Place): void;
   /** Waits until nothing of these participants is on the node any more. */
   left(from: Place, sids: string[], timeoutMs?: number): Promise<void>;
@@ -150,12 +151,18 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
       });
     },
     trigger: (roomName, sids, from) => {
-      const moving = sids.flatMap((sid) => {
-        const leg = cluster.legOf(from, sid);
-        const how = leg?.publishes === true ? ('resume' as const) : ('in-place' as const);
-        return leg === undefined ? [] : [{ participantSid: leg.participantSid, how }];
-      });
-      cluster.perform({ kind: 'triggerLegs', roomName, legs: moving });
+      const ask = (): void => {
+        const moving = sids.flatMap((sid) => {
+          const leg = cluster.legOf(from, sid);
+          const how = leg?.publishes === true ? ('resume' as const) : ('in-place' as const);
+          return leg?.move.kind === 'prepared' ? [{ participantSid: leg.participantSid, how }] : [];
+        });
+        if (moving.length > 0) cluster.perform({ kind: 'triggerLegs', roomName, legs: moving });
+        else clearInterval(again);
+      };
+      // As the leader of a drain does: a client that has just resumed is not told yet.
+      const again = setInterval(ask, 100).unref();
+      ask();
     },
     left: async (from, sids, timeoutMs = 10_000) => {
       await until(
