@@ -46,6 +46,8 @@ async function runTests(bench: Bench, patterns: readonly string[]): Promise<Row[
     const { found, failure, diagnostics } = await runTest(file);
     rows.push(...found);
     if (failure !== undefined) {
+      // The others go on: their figures count all the same.
+      process.exitCode = 1;
       bench.note(`${file} FAILED: ${failure}`);
     }
     for (const text of diagnostics) {

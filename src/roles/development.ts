@@ -23,6 +23,7 @@ export function developmentBanner(config: Config, port: number): string {
     `  API key     ${apiKey}`,
     `  API secret  ${secret}`,
     `  Meeting     http://${host}:${port}/meet/`,
+    ...secureLines(config, host),
     '',
   ];
   if (open) {
@@ -34,6 +35,15 @@ export function developmentBanner(config: Config, port: number): string {
   }
   lines.push('Stop with Ctrl-C.', '');
   return `${lines.join('\n')}\n`;
+}
+
+function secureLines({ tls }: Config, host: string): string[] {
+  if (tls.mode === 'off') {
+    return [];
+  }
+  const name = hostOf(tls.domain || tls.names[0] || host);
+  const site = tls.port === 443 ? name : `${name}:${tls.port}`;
+  return [`  Over TLS    wss://${site}`, `              https://${site}/meet/`];
 }
 
 function hostOf(address: string): string {

@@ -2,7 +2,6 @@
 import { after, describe } from 'node:test';
 import { dataBurstSuite } from '../e2e/suites/data-burst.ts';
 import { moderationSuite } from '../e2e/suites/moderation.ts';
-import { permissionsSuite } from '../e2e/suites/permissions.ts';
 import { resumeSuite } from '../e2e/suites/resume.ts';
 import { serverSdkSuite } from '../e2e/suites/server-sdk.ts';
 import { disposeRtcNode } from '../kit/rtc-node.ts';
@@ -12,7 +11,6 @@ after(disposeRtcNode);
 describe('through the masters of a cluster', () => {
   describe('livekit-server-sdk', () => serverSdkSuite(startClusterTarget));
   describe('a moderator', () => moderationSuite(startClusterTarget));
-  describe('permissions', () => permissionsSuite(startClusterTarget));
   describe('a client whose signal socket is cut', () => resumeSuite(startClusterTarget));
   describe('data under pressure', () => dataBurstSuite(startClusterTarget));
 });
