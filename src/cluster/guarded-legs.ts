@@ -1,16 +1,16 @@
 /** What room hosts may say to the legs of this node: of each room only the host with the highest epoch is heard. */
 import type { Link } from './link.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
-import type { ParticipantSid } from '../protocol/ids.ts';
+import type { LegId } from '../protocol/ids.ts';
 import { EpochGuard } from './relay-epoch.ts';
 
 type LegHostLink = Link<LegToHost, HostToLeg>;
 
 export class GuardedLegs {
   readonly #guard = new EpochGuard();
-  readonly #rooms = new Map<ParticipantSid, string>();
+  readonly #rooms = new Map<LegId, string>();
   /** As long as a room has legs here, what was heard of its hosts is remembered. */
-  readonly #legs = new Map<string, Set<ParticipantSid>>();
+  readonly #legs = new Map<string, Set<LegId>>();
 
   /** Records that are known here, for leak tests. */
   get size(): number {
@@ -28,7 +28,7 @@ export class GuardedLegs {
   }
 
   /** The leg is closed, whoever wanted it. */
-  legEnded(leg: ParticipantSid): void {
+  legEnded(leg: LegId): void {
     const roomName = this.#rooms.get(leg);
     if (roomName !== undefined) {
       this.#rooms.delete(leg);

@@ -49,7 +49,7 @@ const encoding = shape<RtpEncodingParameters>({
   maxBitrate: optional(number),
 });
 
-const rtpParameters = shape<RtpParameters>({
+export const rtpParameters = shape<RtpParameters>({
   mid: optional(text),
   codecs: list(codec),
   headerExtensions: optional(list(extension)),
@@ -69,6 +69,7 @@ const packet = shape<PeerPacket>({
   roomName: text,
   senderSid: text,
   sequence: number,
+  order: number,
   reliable: flag,
   destinations: list(text),
   metrics: flag,

@@ -36,6 +36,7 @@ export const legPeerRequestSamples: Samples<LegPeerRequest> = {
       roomName,
       senderSid: 'PA_22223333bbbb',
       sequence: 3,
+      order: 9,
       reliable: true,
       destinations: ['alice'],
       metrics: false,

@@ -1,15 +1,17 @@
 /** One representative message of each kind, and how they stand in test/fixtures/wire. */
 import type { ActualLeg, HostToLeg, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
 import type { ClientFacts, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
-import { connectionId, nodeId, participantSid, trackSid } from '../protocol/ids.ts';
+import { connectionId, legId, nodeId, participantSid, trackSid } from '../protocol/ids.ts';
 import { drainReplySamples, drainRequestSamples } from './drain-fixtures.ts';
 import { legPeerReplySamples, legPeerRequestSamples } from './leg-peer-fixtures.ts';
 import { encodeMessage } from './wire-codec.ts';
+import { heldDataSample, legSnapshotSample } from './wire-snapshot-fixtures.ts';
 
 type Samples<Message extends { kind: string }> = { [Kind in Message['kind']]: Extract<Message, { kind: Kind }> };
 
 const connection = connectionId('22224444aaaa');
 const leg = participantSid('22223333bbbb');
+const nextLeg = legId(leg, 2);
 const track = trackSid('VC', '22223333cccc');
 const roomName = 'Grüße 🎉';
 const packet = Uint8Array.of(0, 1, 127, 128, 255);
@@ -95,6 +97,8 @@ const wanted: WantedLeg = {
       quality: 2,
       maxFps: 29.97,
       priority: 0,
+      successor: { producerId: `${track}-3`, home: { nodeId: nodeId('media2'), workerIndex: 0 } },
+      predecessor: `${track}-0`,
       generation: 1,
     },
   ],
@@ -117,7 +121,7 @@ const actual: ActualLeg = {
       layers: [{ quality: 0, rid: 'q', ssrc: 4_294_967_295 }],
     },
   ],
-  subscriptions: [{ trackSid: track, producerId: `${track}-1`, state: 'bound' }],
+  subscriptions: [{ trackSid: track, producerId: `${track}-1`, state: 'bound', successorId: `${track}-3` }],
 };
 
 const gatewayToHost: Samples<GatewayToHost> = {
@@ -179,6 +183,11 @@ const hostToLeg: Samples<HostToLeg> = {
   interceptRpc: { kind: 'interceptRpc', roomName, requestId: 'rpc-1', active: true },
   limitBandwidth: { kind: 'limitBandwidth', leg, bitrateBps: 100_000 },
   roomNodes: { kind: 'roomNodes', roomName, nodes: [nodeId('one'), nodeId('two')], epoch: 7 },
+  export: { kind: 'export', leg },
+  hold: { kind: 'hold', leg, how: 'resume' },
+  cut: { kind: 'cut', leg: nextLeg },
+  unhold: { kind: 'unhold', leg },
+  activate: { kind: 'activate', leg: nextLeg, how: 'in-place', snapshot: legSnapshotSample, data: heldDataSample },
   keep: { kind: 'keep', leg, keepsake: packet },
   restate: { kind: 'restate', roomName },
   release: { kind: 'release', roomName, answers: [{ leg, id: 4, sdp }] },
@@ -213,6 +222,10 @@ const legToHost: Samples<LegToHost> = {
   },
   rpcPacket: { kind: 'rpcPacket', roomName, leg, packet },
   failed: { kind: 'failed', leg, failure: 'worker-died', detail: 'signal 9' },
+  exported: { kind: 'exported', leg, snapshot: legSnapshotSample },
+  prepared: { kind: 'prepared', leg: nextLeg, publications: actual.publications },
+  held: { kind: 'held', leg, snapshot: legSnapshotSample, data: heldDataSample },
+  notHeld: { kind: 'notHeld', leg, detail: 'the client does not answer an offer' },
   closed: { kind: 'closed', leg },
   restated: { kind: 'restated', leg, roomName, epoch: 7, keepsake: packet, wanted, actual },
   restatedAll: { kind: 'restatedAll', roomName },

@@ -9,6 +9,7 @@ import type {
   LegIdentity,
   LegToHost,
   ProducerHome,
+  ProducerRef,
   ReleasedAnswer,
   TrackLevel,
   TrackQualityReport,
@@ -26,6 +27,7 @@ import type {
   VideoGrants,
 } from '../protocol/session-messages.ts';
 import type { ChannelType } from './relay-network.ts';
+import { heldData, legSnapshot } from './wire-snapshot.ts';
 import { bytes, either, flag, list, number, optional, record, shape, text } from './wire-shape.ts';
 import { MessageTable } from './wire-table.ts';
 
@@ -131,6 +133,8 @@ const wantedPublication = shape<WantedPublication>({
   encrypted: flag,
 });
 
+const producerRef = shape<ProducerRef>({ producerId: text, home: producerHome });
+
 const wantedSubscription = shape<WantedSubscription>({
   trackSid: text,
   publisherSid: text,
@@ -142,6 +146,8 @@ const wantedSubscription = shape<WantedSubscription>({
   quality: number,
   maxFps: number,
   priority: number,
+  successor: optional(producerRef),
+  predecessor: optional(text),
   generation: optional(number),
 });
 
@@ -169,7 +175,7 @@ const receivedState = shape<Extract<HostToLeg, { kind: 'receivedUpTo' }>['states
 });
 
 export const hostToLeg = new MessageTable<HostToLeg>({
-  open: { leg: text, identity: legIdentity, wanted: wantedLeg },
+  open: { leg: text, identity: legIdentity, wanted: wantedLeg, moved: optional(legSnapshot(wantedSubscription)) },
   wanted: { leg: text, wanted: wantedLeg },
   clientOffer: { leg: text, id: number, sdp: text },
   clientAnswer: { leg: text, id: number, sdp: text },
@@ -180,6 +186,11 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   interceptRpc: { roomName: text, requestId: text, active: flag },
   limitBandwidth: { leg: text, bitrateBps: number },
   roomNodes: { roomName: text, nodes: list(text), epoch: number },
+  export: { leg: text },
+  hold: { leg: text, how: text },
+  cut: { leg: text },
+  unhold: { leg: text },
+  activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   keep: { leg: text, keepsake: bytes },
   restate: { roomName: text },
   release: { roomName: text, answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text })) },
@@ -203,7 +214,9 @@ const actualLeg = shape<ActualLeg>({
   publisher: text,
   subscriber: text,
   publications: list(actualPublication),
-  subscriptions: list(shape<ActualSubscription>({ trackSid: text, producerId: text, state: text })),
+  subscriptions: list(
+    shape<ActualSubscription>({ trackSid: text, producerId: text, state: text, successorId: optional(text) }),
+  ),
 });
 
 const streamState = shape<Extract<LegToHost, { kind: 'streamState' }>['states'][number]>({
@@ -235,6 +248,10 @@ export const legToHost = new MessageTable<LegToHost>({
   quality: { leg: text, reports: list(trackQuality) },
   rpcPacket: { roomName: text, leg: text, packet: bytes },
   failed: { leg: text, failure: text, detail: text },
+  exported: { leg: text, snapshot: legSnapshot(wantedSubscription) },
+  prepared: { leg: text, publications: list(actualPublication) },
+  held: { leg: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
+  notHeld: { leg: text, detail: text },
   closed: { leg: text },
   restated: { leg: text, roomName: text, epoch: number, keepsake: bytes, wanted: wantedLeg, actual: actualLeg },
   restatedAll: { roomName: text },

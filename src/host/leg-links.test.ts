@@ -5,7 +5,7 @@ import { memoryLink } from '../cluster/memory-link.ts';
 import type { Link } from '../cluster/link.ts';
 import { lostLink } from '../cluster/watched-link.ts';
 import { wireSamples } from '../cluster/wire-fixtures.ts';
-import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { LegId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { LegLinks } from './leg-links.ts';
 
@@ -24,7 +24,7 @@ function createLinks() {
     [other, []],
   ]);
   const ends = new Map<NodeId, Link<LegToHost, HostToLeg>>();
-  const lost: ParticipantSid[][] = [];
+  const lost: LegId[][] = [];
   const connect = (nodeId: NodeId) => {
     const [hostEnd, legEnd] = memoryLink<HostToLeg, LegToHost>();
     legEnd.onMessage((message) => got.get(nodeId)?.push(message));

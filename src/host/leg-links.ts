@@ -1,6 +1,6 @@
 /** The way from the rooms of a node to their legs, on this node and on others: which leg is where, one link per node. */
 import type { Link } from '../cluster/link.ts';
-import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 
 export type LegLink = Link<HostToLeg, LegToHost>;
@@ -30,13 +30,13 @@ export type LegLinksOptions = {
   placer: LegPlacer | undefined;
   receive: (message: LegToHost, nodeId: NodeId) => void;
   /** Their node cannot be reached any more. */
-  lost: (legs: ParticipantSid[]) => void;
+  lost: (legs: LegId[]) => void;
   /** There is no link to the node any more, whether or not legs were there. */
   unlinked?: (nodeId: NodeId) => void;
   /** The room has more or fewer legs somewhere. */
   changed?: (roomName: string) => void;
   /** Where a leg is now. */
-  placed?: (leg: ParticipantSid, nodeId: NodeId) => void;
+  placed?: (leg: LegId, nodeId: NodeId) => void;
 };
 
 type Home = { nodeId: NodeId; roomName: string };
@@ -44,7 +44,7 @@ type Home = { nodeId: NodeId; roomName: string };
 export class LegLinks {
   readonly #options: LegLinksOptions;
   readonly #links = new Map<NodeId, LegLink>();
-  readonly #homes = new Map<ParticipantSid, Home>();
+  readonly #homes = new Map<LegId, Home>();
   readonly #rooms = new Map<string, Map<NodeId, number>>();
   /** Rooms whose nodes are not known yet: to tell some of them of a part would cut off the rest. */
   readonly #collecting = new Set<string>();
@@ -64,11 +64,14 @@ export class LegLinks {
     return this.#options.placer?.complaint({ roomName, identity, room });
   }
 
-  /** @returns false when there is no node for a leg that is to be opened */
-  send(message: HostToLeg, epoch: number | undefined): boolean {
+  /**
+   * @param target for a leg that is to be opened on this node and nowhere else
+   * @returns false when there is no node for a leg that is to be opened
+   */
+  send(message: HostToLeg, epoch: number | undefined, target?: NodeId): boolean {
     switch (message.kind) {
       case 'open':
-        return this.#open(message, epoch);
+        return this.#open(message, epoch, target);
       case 'close':
         this.#sendToLeg(message.leg, message, epoch);
         this.#forget(message.leg, epoch);
@@ -88,7 +91,8 @@ export class LegLinks {
     }
   }
 
-  homeOf(leg: ParticipantSid): NodeId | undefined {
+  /** The node that a leg is on. */
+  homeOf(leg: LegId): NodeId | undefined {
     return this.#homes.get(leg)?.nodeId;
   }
 
@@ -119,7 +123,7 @@ export class LegLinks {
   }
 
   /** A leg that an earlier host of the room has opened. */
-  adopt(leg: ParticipantSid, nodeId: NodeId, at: { roomName: string; epoch: number | undefined }): void {
+  adopt(leg: LegId, nodeId: NodeId, at: { roomName: string; epoch: number | undefined }): void {
     if (this.#homes.has(leg)) {
       return;
     }
@@ -145,13 +149,6 @@ export class LegLinks {
     }
   }
 
-  /** The legs that are on a node. */
-  on(nodeId: NodeId): { participantSid: ParticipantSid; roomName: string }[] {
-    return [...this.#homes].flatMap(([participantSid, home]) =>
-      home.nodeId === nodeId ? [{ participantSid, roomName: home.roomName }] : [],
-    );
-  }
-
   close(): void {
     for (const link of this.#links.values()) {
       link.close();
@@ -159,11 +156,13 @@ export class LegLinks {
     this.#links.clear();
   }
 
-  #open(message: Extract<HostToLeg, { kind: 'open' }>, epoch: number | undefined): boolean {
+  #open(message: Extract<HostToLeg, { kind: 'open' }>, epoch: number | undefined, target?: NodeId): boolean {
     const { roomName, identity } = message.identity;
     const room = this.#rooms.get(roomName) ?? new Map<NodeId, number>();
     const { placer, nodeId: ownNodeId } = this.#options;
-    const nodeId = placer === undefined ? ownNodeId : placer.choose({ roomName, identity, room });
+    const choose = (): NodeId | undefined =>
+      placer === undefined ? ownNodeId : placer.choose({ roomName, identity, room });
+    const nodeId = target ?? choose();
     const link = nodeId === undefined ? undefined : (this.#links.get(nodeId) ?? this.#connect(nodeId));
     if (nodeId === undefined || link === undefined) {
       return false;
@@ -211,14 +210,14 @@ export class LegLinks {
     }
   }
 
-  #sendToLeg(leg: ParticipantSid, message: HostToLeg, epoch: number | undefined): void {
+  #sendToLeg(leg: LegId, message: HostToLeg, epoch: number | undefined): void {
     const home = this.#homes.get(leg);
     if (home !== undefined) {
       this.#links.get(home.nodeId)?.send(message, epoch);
     }
   }
 
-  #forget(leg: ParticipantSid, epoch: number | undefined): void {
+  #forget(leg: LegId, epoch: number | undefined): void {
     const home = this.#homes.get(leg);
     this.#homes.delete(leg);
     const room = home === undefined ? undefined : this.#rooms.get(home.roomName);

@@ -1,5 +1,5 @@
 /** What a new host waits for: the legs of its room, from each node that may have some. */
-import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { LegId, NodeId } from '../protocol/ids.ts';
 import type { LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 
 export type RestatementsOptions = {
@@ -25,7 +25,7 @@ type Collection = {
   waiting: Set<NodeId>;
   /** Of these, nodes that are as good as dead: what comes from them is welcome, and nobody waits for it. */
   doubtful: ReadonlySet<NodeId>;
-  legs: Map<ParticipantSid, LegAt>;
+  legs: Map<LegId, LegAt>;
   messages: LegToHost[];
   done: () => void;
 };
@@ -98,7 +98,7 @@ export class Restatements {
     }
   }
 
-  #keep(message: Extract<LegToHost, { leg: ParticipantSid }>): boolean {
+  #keep(message: Extract<LegToHost, { leg: LegId }>): boolean {
     for (const { legs, messages } of this.#collections.values()) {
       if (legs.has(message.leg)) {
         messages.push(message);

@@ -34,6 +34,7 @@ function closingRoom(): { driver: RoomDriver; answered: number[]; closed: string
         return effects;
       },
       deadlineMs: () => undefined,
+      movableLegs: () => [],
       snapshot: () => ({}) as RoomSnapshot,
     },
     now: () => 0,

@@ -2,10 +2,11 @@
  * Runs one room: feeds it events one after another, carries out its effects in order, and keeps the one timer it asks for.
  * A room that throws is ended without asking it anything more; no other room notices.
  */
-import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import { participantOfLeg, type ConnectionId, type LegId } from '../protocol/ids.ts';
 import type { HostToLeg } from '../protocol/leg-messages.ts';
 import type { HostToGateway } from '../protocol/session-messages.ts';
 import type { RoomCloseReason, RoomEffect, RoomEvent } from '../room/events.ts';
+import type { MovableLeg } from '../room/moving.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 
 /** What of a room the driver needs; `Room` is the one implementation in production. */
@@ -14,6 +15,7 @@ export interface DrivenRoom {
   step(event: RoomEvent, nowMs: number): RoomEffect[];
   deadlineMs(): number | undefined;
   snapshot(): RoomSnapshot;
+  movableLegs(nowMs: number): MovableLeg[];
 }
 
 export type RoomDriverOptions = {
@@ -41,7 +43,7 @@ export type RoomRemains = {
   /** Joins that have no answer yet. */
   waiting: ConnectionId[];
   connections: ConnectionId[];
-  legs: ParticipantSid[];
+  legs: LegId[];
   commands: number[];
 };
 
@@ -55,7 +57,7 @@ export class RoomDriver {
   readonly #options: RoomDriverOptions;
   readonly #waiting = new Set<ConnectionId>();
   readonly #connections = new Set<ConnectionId>();
-  readonly #legs = new Set<ParticipantSid>();
+  readonly #legs = new Set<LegId>();
   readonly #commands = new Set<number>();
   #queue: RoomEvent[] = [];
   #isRunning = false;
@@ -74,7 +76,12 @@ export class RoomDriver {
   }
 
   get participantCount(): number {
-    return this.#legs.size;
+    // One who moves has two of them for a moment.
+    return new Set([...this.#legs].map((leg) => participantOfLeg(leg))).size;
+  }
+
+  movableLegs(): MovableLeg[] {
+    return this.#isClosed ? [] : this.#options.room.movableLegs(this.#options.now());
   }
 
   get epoch(): number | undefined {
@@ -108,7 +115,7 @@ export class RoomDriver {
   }
 
   /** A leg that an earlier host of the room has opened. */
-  adopt(leg: ParticipantSid): void {
+  adopt(leg: LegId): void {
     this.#legs.add(leg);
   }
 

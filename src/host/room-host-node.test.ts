@@ -15,7 +15,7 @@ import { MemoryDirectory } from '../cluster/memory-directory.ts';
 import { memoryLink } from '../cluster/memory-link.ts';
 import type { Link } from '../cluster/link.ts';
 import { createLog } from '../observe/log.ts';
-import type { ConnectionId, NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, RoomCommand } from '../protocol/session-messages.ts';
 import { Room } from '../room/room.ts';
@@ -88,7 +88,7 @@ class TestLegs {
     });
   }
 
-  get opened(): ParticipantSid[] {
+  get opened(): LegId[] {
     return this.received.flatMap((message) => (message.kind === 'open' ? [message.leg] : []));
   }
 }
@@ -242,6 +242,7 @@ describe('RoomHostNode', () => {
         },
         deadlineMs: () => room.deadlineMs(),
         snapshot: () => room.snapshot(),
+        movableLegs: (atMs) => room.movableLegs(atMs),
       };
     };
     const { host, directory, legs, connect } = createHost({ createRoom });

@@ -1,7 +1,7 @@
 /** All rooms of one node: takes links from gateways, holds the link to the legs, and drives a room for each name. */
 import type { RoomOwnership } from '../cluster/directory.ts';
 import type { Link } from '../cluster/link.ts';
-import type { ConnectionId, NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import type { CommandResult, GatewayToHost, HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { PlenumError } from '../lib/errors.ts';
@@ -19,12 +19,12 @@ import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
 import { HostMoves } from './host-moves.ts';
 import { LegHomes } from './leg-homes.ts';
 import { LegLinks } from './leg-links.ts';
+import { LegMoves } from './leg-moves.ts';
 import { OpeningRooms, type OwnedRoom, type RoomAnswer } from './opening-rooms.ts';
 import { Restatements, type Collected } from './restatements.ts';
 import { decodeRoomNodes, encodeRoomNodes } from '../cluster/room-nodes.ts';
 import { sortUnheard } from './unheard-events.ts';
 import { Waiters } from './waiters.ts';
-import { ReconnectingMoves } from './reconnecting-moves.ts';
 import { RoomDriver } from './room-driver.ts';
 import type { RoomMoves } from './room-moves.ts';
 
@@ -39,7 +39,7 @@ export class RoomHostNode {
   readonly #createRoom: CreateRoom;
   readonly #drivers = new Map<string, RoomDriver>();
   readonly #driverByConnection = new Map<ConnectionId, RoomDriver>();
-  readonly #driverByLeg = new Map<ParticipantSid, RoomDriver>();
+  readonly #driverByLeg = new Map<LegId, RoomDriver>();
   readonly #gateways: GatewayLinks;
   readonly #legs: LegLinks;
   readonly #opening: OpeningRooms | undefined;
@@ -95,7 +95,7 @@ export class RoomHostNode {
       move: (roomName, target) => this.#moveRoom(roomName, target),
       now: () => performance.now(),
     });
-    this.moves = new ReconnectingMoves({ hosts, drivers: this.#drivers, legs: this.#legs });
+    this.moves = new LegMoves({ hosts, drivers: this.#drivers, homeOf: (leg) => this.#legs.homeOf(leg) });
   }
 
   /** Legs of a room that this node may host are on another one and have no host. */
@@ -347,7 +347,7 @@ export class RoomHostNode {
     driver?.handle({ kind: 'leg', message });
   }
 
-  #legsLost(legs: ParticipantSid[]): void {
+  #legsLost(legs: LegId[]): void {
     for (const leg of legs) {
       const driver = this.#driverByLeg.get(leg);
       this.#driverByLeg.delete(leg);
@@ -421,6 +421,12 @@ export class RoomHostNode {
       driver.adopt(leg.leg);
     }
     driver.handle({ kind: 'restated', legs: legs.map(({ leg }) => leg), isComplete });
+    for (const { leg } of legs) {
+      // Those that are not wanted any more are closed by now.
+      if (this.#driverByLeg.has(leg.leg)) {
+        this.#legHomes.carries(leg.leg);
+      }
+    }
     for (const message of messages) {
       if ('leg' in message) {
         this.#driverByLeg.get(message.leg)?.handle({ kind: 'leg', message });
@@ -494,7 +500,7 @@ export class RoomHostNode {
           ? void this.#answerOnceStated(driver, effect.message, this.#options.ownership)
           : this.#sendToGateway(effect.message, driver.epoch);
       case 'toLeg':
-        return this.#sendToLeg(driver, effect.message);
+        return this.#sendToLeg(driver, effect.message, effect.target);
       case 'webhook':
         return this.#options.webhooks.publish(effect.event);
       case 'publishRoom':
@@ -539,14 +545,14 @@ export class RoomHostNode {
     this.#gateways.unbind(connectionId);
   }
 
-  #sendToLeg(driver: RoomDriver, message: HostToLeg): void {
+  #sendToLeg(driver: RoomDriver, message: HostToLeg, target?: NodeId): void {
+    this.#legHomes.follow(message);
     if (message.kind === 'open') {
       this.#driverByLeg.set(message.leg, driver);
     } else if (message.kind === 'close') {
       this.#driverByLeg.delete(message.leg);
-      this.#legHomes.forget(message.leg);
     }
-    if (!this.#legs.send(message, driver.epoch) && message.kind === 'open') {
+    if (!this.#legs.send(message, driver.epoch, target) && message.kind === 'open') {
       // Without legs no session can work; the client is told at once instead of waiting for its join to time out.
       driver.handle({
         kind: 'leg',

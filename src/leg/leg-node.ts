@@ -4,12 +4,12 @@ import type { Link } from '../cluster/link.ts';
 import type { Config } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
-import type { NodeId, ParticipantSid } from '../protocol/ids.ts';
+import type { LegId, NodeId, ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { dueReports } from '../quality/report-schedule.ts';
 import { routerCodecs } from '../sdp/capabilities.ts';
 import { chooseWorker, type WorkerCandidate } from './choose-worker.ts';
-import { Leg } from './leg.ts';
+import { Leg, type LegCommand } from './leg.ts';
 import { LegPeers } from './leg-peers.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { defaultPeerTimings, type LegPeerConnector, type PeerTimings } from './peer-client.ts';
@@ -29,7 +29,7 @@ export type LegNodeOptions = {
   hostGraceMs?: number;
   seeker?: HostSeeker;
   /** The leg is closed. */
-  onLegEnded?: (leg: ParticipantSid) => void;
+  onLegEnded?: (leg: LegId) => void;
 };
 
 /** Looks for the hosts of rooms whose legs have lost theirs. */
@@ -69,7 +69,7 @@ export class LegNode {
   readonly #options: LegNodeOptions;
   readonly #log: Logger;
   readonly #links = new Set<HostLink>();
-  readonly #legs = new Map<string, Entry>();
+  readonly #legs = new Map<LegId, Entry>();
   readonly #rooms = new Map<string, RoomMedia>();
   /** The host of each room: the one that opened a leg of it last. */
   readonly #roomLinks = new Map<string, HostLink>();
@@ -207,19 +207,31 @@ export class LegNode {
       case 'roomNodes':
         return this.#rooms.get(message.roomName)?.setNodes(message.nodes, message.epoch);
       default:
-        return this.#legs.get(message.leg)?.leg.receive(message);
+        return this.#command(link, message);
+    }
+  }
+
+  #command(link: HostLink, message: LegCommand): void {
+    const entry = this.#legs.get(message.leg);
+    if (entry !== undefined) {
+      entry.leg.receive(message);
+    } else if (message.kind === 'export' || message.kind === 'hold' || message.kind === 'activate') {
+      // The host waits for an answer; for other commands it does not matter that they come too late.
+      link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'there is no such leg' });
     }
   }
 
   #open(link: HostLink, message: Extract<HostToLeg, { kind: 'open' }>, epoch: number): void {
-    const { identity, wanted } = message;
+    const { identity, wanted, moved } = message;
     const existing = this.#legs.get(message.leg);
     if (this.#closed || existing !== undefined) {
-      this.#log.warn({ participantSid: message.leg }, 'a leg was opened twice or after the end');
+      this.#log.warn({ leg: message.leg }, 'a leg was opened twice or after the end');
       return;
     }
     const known = this.#rooms.get(identity.roomName);
-    const workerIndex = this.#chooseWorker(known);
+    // A client restarts DTLS only for another certificate, and each worker has one of its own.
+    const former = moved?.home.nodeId === this.#options.nodeId ? moved.home.workerIndex : undefined;
+    const workerIndex = this.#chooseWorker(known, former);
     if (workerIndex === undefined) {
       link.send({ kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no media worker is running' });
       this.#options.onLegEnded?.(message.leg);
@@ -229,8 +241,10 @@ export class LegNode {
     this.#roomLinks.set(identity.roomName, link);
     const room = known ?? this.#createRoom(identity.roomName);
     const leg = new Leg({
+      legId: message.leg,
       identity,
       wanted,
+      moved,
       room,
       workerIndex,
       nextGeneration: () => (this.#generation += 1),
@@ -255,7 +269,8 @@ export class LegNode {
     this.#timer ??= setInterval(() => this.#observe(), observeIntervalMs).unref();
   }
 
-  #chooseWorker(room: RoomMedia | undefined): number | undefined {
+  /** @param exceptIndex the worker that a participant is to leave */
+  #chooseWorker(room: RoomMedia | undefined, exceptIndex: number | undefined): number | undefined {
     const { pool, config } = this.#options;
     const cap = config.rtc.max_viewers_per_worker;
     const candidate = (workerIndex: number, load: number): WorkerCandidate => ({
@@ -263,9 +278,11 @@ export class LegNode {
       load,
       ...(room?.shareOf(workerIndex) ?? { roomLegs: 0, roomTracks: 0 }),
     });
-    const alive = pool.workers.map(({ index, load }) => candidate(index, load));
+    const others = pool.workers.filter(({ index }) => index !== exceptIndex);
+    const alive = others.map(({ index, load }) => candidate(index, load));
     // When all have died at once, the leg waits for one of them to be back.
-    const waiting = pool.restarting.map((index) => candidate(index, this.#waitingFor(index)));
+    const restarting = pool.restarting.filter((index) => index !== exceptIndex);
+    const waiting = restarting.map((index) => candidate(index, this.#waitingFor(index)));
     return chooseWorker(alive, cap) ?? chooseWorker(waiting, cap);
   }
 
@@ -301,14 +318,14 @@ export class LegNode {
       link.send({ kind: 'closed', leg: message.leg });
       return;
     }
-    this.#log.debug({ participantSid: message.leg, reason: message.reason }, 'leg closed');
+    this.#log.debug({ leg: message.leg, reason: message.reason }, 'leg closed');
     void this.#closeLeg(entry).then(() => link.send({ kind: 'closed', leg: message.leg }));
   }
 
   #closeLeg(entry: Entry): Promise<void> {
-    const { participantSid } = entry.leg.identity;
-    this.#legs.delete(participantSid);
-    this.#options.onLegEnded?.(participantSid);
+    const { legId } = entry.leg;
+    this.#legs.delete(legId);
+    this.#options.onLegEnded?.(legId);
     if (this.#legs.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
@@ -345,11 +362,15 @@ export class LegNode {
       this.#roomLinks.set(roomName, link);
       room.data.forgetIntercepted();
     }
-    const entries = [...this.#legs.values()].filter(({ room }) => room.roomName === roomName);
+    const entries = [...this.#legs.values()].filter((entry) => entry.room.roomName === roomName);
     for (const entry of entries) {
       const { leg, keepsake, epoch } = entry;
       entry.link = link;
-      link.send({ kind: 'restated', roomName, leg: leg.identity.participantSid, epoch, keepsake, ...leg.state() });
+      if (leg.hostChanged()) {
+        link.send({ kind: 'restated', roomName, leg: leg.legId, epoch, keepsake, ...leg.state() });
+      } else {
+        void this.#closeLeg(entry);
+      }
     }
     link.send({ kind: 'restatedAll', roomName });
     for (const { leg, pending } of entries) {

@@ -1,23 +1,37 @@
 /** One participant on this node: two connections, data, and what the host gets to know of them. */
 import { randomInt } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DataPublisher, PublishedMessage } from '../media/data-publisher.ts';
-import type { DataSubscriber } from '../media/data-subscriber.ts';
 import type { Logger } from '../observe/log.ts';
-import type { ActualLeg, HostToLeg, LegFailure, LegIdentity, LegToHost, WantedLeg } from '../protocol/leg-messages.ts';
+import type { LegId } from '../protocol/ids.ts';
+import type {
+  ActualLeg,
+  HostToLeg,
+  LegFailure,
+  LegIdentity,
+  LegToHost,
+  MoveKind,
+  WantedLeg,
+} from '../protocol/leg-messages.ts';
+import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
 import { missesReturningTracks } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
+import { LegData } from './leg-data.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
 import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
-import type { DataMember } from './room-data.ts';
+import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
 import { isStalled, StreamStates } from './stream-states.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
 import { TrafficMeter } from './traffic-meter.ts';
 
 export type LegOptions = {
+  legId: LegId;
   identity: LegIdentity;
   wanted: WantedLeg;
+  /** The participant's present leg, from which this one is to take over. */
+  moved: LegSnapshot | undefined;
   room: RoomMedia;
   workerIndex: number;
   nextGeneration: () => number;
@@ -31,10 +45,22 @@ export type LegOptions = {
   send: (message: LegToHost) => void;
 };
 
+/** Nobody may be left to take back what was made ready, e.g. when the host and the leader of a drain are lost. */
+const waitingLifeMs = 20_000;
+/** What is under way on the old leg gets so long to end. */
+const holdTimeoutMs = 1000;
+/** A round trip or two: a client that is coming back sends nothing new. */
+const silenceMs = 100;
+/** Of data at other nodes; one that takes longer is about to be given up. */
+const arrivalTimeoutMs = 500;
+/** Clients tell what they have received right after the answer to a resume. */
+const stateTimeoutMs = 3000;
+
 /** The messages of a host that concern one leg after it was opened. */
 export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' | 'keep' }>;
 
 export class Leg implements DataMember {
+  readonly legId: LegId;
   readonly identity: LegIdentity;
   readonly workerIndex: number;
   readonly #options: LegOptions;
@@ -45,10 +71,18 @@ export class Leg implements DataMember {
   readonly #streamStates = new StreamStates();
   readonly #incoming = new TrafficMeter();
   readonly #outgoing = new TrafficMeter();
+  readonly #data: LegData;
   #wanted: WantedLeg;
-  #data: DataSubscriber | undefined;
-  #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
+  /** `waiting`: for `activate`; `holding`: another leg takes over, or has. */
+  #phase: 'active' | 'waiting' | 'holding';
+  #preparedTold = false;
+  /** What the client sends from now on is for another leg. */
+  #isDeaf = false;
+  #lastReliableMs = Number.NEGATIVE_INFINITY;
+  #expiry: NodeJS.Timeout | undefined;
+  /** Data that has to wait for what the client says it has seen. */
+  #pendingData: HeldData | undefined;
+  #pendingDataTimer: NodeJS.Timeout | undefined;
   #droppedLossy = 0;
   #reportScheduled = false;
   #lastReport = '';
@@ -58,13 +92,23 @@ export class Leg implements DataMember {
 
   constructor(options: LegOptions) {
     this.#options = options;
+    this.legId = options.legId;
     this.identity = options.identity;
     this.workerIndex = options.workerIndex;
     this.#wanted = options.wanted;
-    this.#log = options.log.child({ room: options.identity.roomName, participantSid: options.identity.participantSid });
+    this.#log = options.log.child({ room: options.identity.roomName, leg: options.legId });
+    this.#phase = options.moved === undefined ? 'active' : 'waiting';
+    this.#data = this.#createData();
     this.#publisher = this.#createPublisher();
     this.#subscriber = this.#createSubscriber();
     this.#applyWanted();
+    if (this.#phase === 'waiting') {
+      this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
+    }
+  }
+
+  get isPresent(): boolean {
+    return this.#phase === 'active';
   }
 
   get canPublishData(): boolean {
@@ -78,6 +122,12 @@ export class Leg implements DataMember {
   /** What was wanted of it last, and how far it is. */
   state(): { wanted: WantedLeg; actual: ActualLeg } {
     return { wanted: this.#wanted, actual: this.#actual() };
+  }
+
+  /** The room has another host, who knows of no move. @returns whether the leg is of use to it */
+  hostChanged(): boolean {
+    this.#release();
+    return this.#phase === 'active';
   }
 
   /** An offer that the client has not answered may not have reached it. */
@@ -99,18 +149,24 @@ export class Leg implements DataMember {
       case 'resume':
         return this.#resume();
       case 'receivedUpTo':
-        return this.#options.room.data.replayAfter(this.identity.participantSid, command.states);
+        return this.#receivedUpTo(command.states);
       case 'limitBandwidth':
         return this.#subscriber.limitBandwidth(command.bitrateBps);
+      case 'export':
+        return this.#run('export', () => this.#export());
+      case 'hold':
+        return this.#run('hold', () => this.#hold(command.how));
+      case 'cut':
+        return this.#data.cut();
+      case 'unhold':
+        return this.#release();
+      case 'activate':
+        return this.#run('activate', () => this.#activate(command));
     }
   }
 
-  deliver(kind: DataKind, bytes: Uint8Array): void {
-    if (this.#data !== undefined) {
-      this.#data.send(kind === 'reliable' ? '_reliable' : '_lossy', bytes);
-    } else if (kind === 'reliable' && !this.#closed) {
-      this.#queue(bytes);
-    }
+  deliver(kind: DataKind, packet: DeliveredPacket): void {
+    this.#data.deliver(kind, packet);
   }
 
   producersChanged(): void {
@@ -125,7 +181,7 @@ export class Leg implements DataMember {
     for (const { kind, bound } of this.#subscriber.held.values()) {
       sum.subscribed[kind] += bound ? 1 : 0;
     }
-    sum.queuedDataBytes += this.#data?.counters('_reliable').queuedBytes ?? this.#waitingBytes;
+    sum.queuedDataBytes += this.#data.queuedBytes;
   }
 
   /** Once a second. */
@@ -138,7 +194,7 @@ export class Leg implements DataMember {
     }));
     const states = this.#streamStates.observe(tracks);
     if (states.length > 0) {
-      this.#send({ kind: 'streamState', leg: this.identity.participantSid, states });
+      this.#send({ kind: 'streamState', leg: this.legId, states });
     }
   }
 
@@ -174,7 +230,7 @@ export class Leg implements DataMember {
         subscribed: this.#subscribedFacts(),
       });
       if (reports.length > 0) {
-        this.#send({ kind: 'quality', leg: this.identity.participantSid, reports });
+        this.#send({ kind: 'quality', leg: this.legId, reports });
       }
     } catch (error) {
       // The transport closed meanwhile, or the worker is gone: both are reported elsewhere.
@@ -207,24 +263,37 @@ export class Leg implements DataMember {
   async #close(): Promise<void> {
     this.#countDroppedLossy();
     this.#closed = true;
-    this.#data = undefined;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    clearTimeout(this.#expiry);
+    clearTimeout(this.#pendingDataTimer);
+    this.#data.close();
     await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
   }
 
+  #createData(): LegData {
+    const { now, reliableQueueBytes } = this.#options;
+    return new LegData({
+      waits: this.#phase === 'waiting',
+      maxQueueBytes: reliableQueueBytes,
+      now,
+      onOverflow: (detail) => this.#fail('data-channel-stuck', detail),
+      // An association that the client aborted goes with its connection: that is no slow reader.
+      onStuck: (reason) => this.#fail(reason === 'association-closed' ? 'dtls-failed' : 'data-channel-stuck', reason),
+    });
+  }
+
   #createPublisher(): PublisherPeer {
-    const { room, workerIndex, nextGeneration } = this.#options;
-    const leg = this.identity.participantSid;
+    const { room, workerIndex, nextGeneration, moved } = this.#options;
+    const leg = this.legId;
     return new PublisherPeer({
       router: () => room.router(workerIndex),
       home: () => ({ nodeId: room.nodeId, workerIndex }),
       producers: room,
       nextGeneration,
       sessionId: newSessionId(),
+      ...(moved?.publisher === undefined ? {} : { continues: moved.publisher }),
       log: this.#log,
       hooks: {
-        changed: () => this.#scheduleReport(),
+        changed: () => this.#peerChanged(),
         failed: (failure, detail) => this.#fail(failure, detail),
         answer: (id, sdp) => this.#send({ kind: 'answer', leg, id, sdp }),
         dataReady: (data) => this.#listen(data),
@@ -233,8 +302,8 @@ export class Leg implements DataMember {
   }
 
   #createSubscriber(): SubscriberPeer {
-    const { room, workerIndex, now, answerTimeoutMs } = this.#options;
-    const leg = this.identity.participantSid;
+    const { room, workerIndex, now, answerTimeoutMs, moved } = this.#options;
+    const leg = this.legId;
     return new SubscriberPeer({
       router: () => room.router(workerIndex),
       producers: room.producersOn(workerIndex),
@@ -242,14 +311,15 @@ export class Leg implements DataMember {
       // Small and random: an answer that was meant for an earlier session must not fit by chance.
       firstOfferId: randomInt(1, 1000),
       sessionId: newSessionId(),
+      ...(moved === undefined ? {} : { continues: moved.subscriber }),
       retiresSections: missesReturningTracks(this.identity.client),
       answerTimeoutMs,
       log: this.#log,
       hooks: {
-        changed: () => this.#scheduleReport(),
+        changed: () => this.#peerChanged(),
         failed: (failure, detail) => this.#fail(failure, detail),
         offer: (id, sdp, midToTrackId) => this.#send({ kind: 'offer', leg, id, sdp, midToTrackId }),
-        dataReady: (data) => this.#attachData(data),
+        dataReady: (data) => this.#data.attach(data),
       },
     });
   }
@@ -267,15 +337,134 @@ export class Leg implements DataMember {
     this.#publisher.setWanted(publications, version);
     const desired = canSubscribe ? subscriptions : [];
     if (!this.#closed) {
-      this.#options.room.setWishes(this, desired);
+      const successors = desired.flatMap(({ successor }) => (successor === undefined ? [] : [successor]));
+      this.#options.room.setWishes(this, [...desired, ...successors]);
     }
     this.#subscriber.setDesired(desired, version);
   }
 
   #resume(): void {
-    const leg = this.identity.participantSid;
+    const leg = this.legId;
     this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.lastReliableSequence(leg) });
     this.#subscriber.restart();
+  }
+
+  async #export(): Promise<void> {
+    const snapshot = await this.#snapshot();
+    this.#send({ kind: 'exported', leg: this.legId, snapshot });
+  }
+
+  async #snapshot(): Promise<LegSnapshot> {
+    const { room, workerIndex } = this.#options;
+    const publisher = await this.#publisher.snapshot();
+    return {
+      home: { nodeId: room.nodeId, workerIndex },
+      subscriber: this.#subscriber.snapshot(),
+      ...(publisher === undefined ? {} : { publisher }),
+    };
+  }
+
+  /** Media goes on as it is; everything else stands still until `unhold`, or until another leg has it. */
+  async #hold(how: MoveKind): Promise<void> {
+    const leg = this.legId;
+    const { data } = this.#options.room;
+    this.#phase = 'holding';
+    this.#publisher.hold();
+    const [isQuiet, isDelivered] = await Promise.all([
+      this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
+      this.#data.hold(holdTimeoutMs),
+      this.#lastPacketsOut(),
+    ]);
+    if (this.#phase !== 'holding' || this.#closed) {
+      return;
+    }
+    if (!isQuiet || !isDelivered) {
+      this.#release();
+      const detail = isQuiet ? 'reliable data waits for the client' : 'the client does not answer an offer';
+      this.#send({ kind: 'notHeld', leg, detail });
+      return;
+    }
+    const snapshot = await this.#snapshot();
+    this.#isDeaf = true;
+    const progress = data.progressOf(leg);
+    const delivered = this.#data.progress(progress.delivered);
+    this.#send({ kind: 'held', leg, snapshot, data: { ...progress, delivered } });
+  }
+
+  /**
+   * Clients forget what they have put on the wire, so that what is on its way has to be taken in; and what comes from the
+   * new leg must not overtake it on its way to other nodes.
+   */
+  async #lastPacketsOut(): Promise<void> {
+    await this.#clientIsSilent();
+    await Promise.race([this.#options.room.dataArrived(), delay(arrivalTimeoutMs, undefined, { ref: false })]);
+  }
+
+  async #clientIsSilent(): Promise<void> {
+    const { now } = this.#options;
+    const deadlineMs = now() + holdTimeoutMs;
+    for (;;) {
+      const leftMs = Math.min(this.#lastReliableMs + silenceMs, deadlineMs) - now();
+      if (leftMs <= 0 || this.#closed) {
+        return;
+      }
+      await delay(leftMs, undefined, { ref: false });
+    }
+  }
+
+  #release(): void {
+    if (this.#phase === 'holding' && !this.#closed) {
+      this.#phase = 'active';
+      this.#isDeaf = false;
+      this.#data.release();
+      this.#publisher.release();
+      this.#subscriber.release();
+    }
+  }
+
+  async #activate({ how, snapshot, data }: Extract<LegCommand, { kind: 'activate' }>): Promise<void> {
+    if (this.#phase !== 'waiting') {
+      return;
+    }
+    this.#phase = 'active';
+    clearTimeout(this.#expiry);
+    this.#options.room.data.takeOver(this.legId, data);
+    this.#publisher.activate(snapshot.publisher);
+    if (how === 'resume') {
+      this.#pendingData = data;
+      this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), stateTimeoutMs).unref();
+      this.#send({ kind: 'resumed', leg: this.legId, lastReliableSequence: data.lastReliableSequence });
+    } else {
+      this.#data.takeOver(data.delivered, new Map());
+    }
+    await this.#subscriber.activate(snapshot.subscriber);
+    this.#lastReport = '';
+    this.#scheduleReport();
+  }
+
+  #receivedUpTo(states: readonly { publisherSid: string; sequence: number }[]): void {
+    const pending = this.#pendingData;
+    this.#pendingData = undefined;
+    clearTimeout(this.#pendingDataTimer);
+    if (pending === undefined) {
+      this.#options.room.data.replayAfter(this.legId, states);
+    } else {
+      this.#data.takeOver(pending.delivered, new Map(states.map((state) => [state.publisherSid, state.sequence])));
+    }
+  }
+
+  #expire(): void {
+    this.#fail('move-failed', 'it was not needed in time');
+    void this.close();
+  }
+
+  #run(what: string, action: () => Promise<void>): void {
+    action().catch((error: unknown) => {
+      if (!this.#closed) {
+        this.#log.warn({ err: error, what }, 'a step of a move failed');
+        this.#fail(this.#phase === 'active' ? 'internal' : 'move-failed', `${what} failed`);
+      }
+    });
   }
 
   #listen(data: DataPublisher): void {
@@ -284,7 +473,14 @@ export class Leg implements DataMember {
 
   #receiveData({ label, payload }: PublishedMessage): void {
     const { data } = this.#options.room;
-    const sender = this.identity.participantSid;
+    const sender = this.legId;
+    if (label === '_reliable') {
+      this.#lastReliableMs = this.#options.now();
+    }
+    if (this.#isDeaf && (decodeDataPacket(payload)?.sequence ?? 0) > 0) {
+      // The client sends again what came after the number that the next leg tells it.
+      return;
+    }
     switch (label) {
       case '_reliable':
         return data.receive(sender, 'reliable', payload);
@@ -300,33 +496,8 @@ export class Leg implements DataMember {
     }
   }
 
-  #attachData(data: DataSubscriber): void {
-    this.#data = data;
-    // An association that the client aborted goes with its connection: that is no slow reader.
-    data.on('stuck', (reason) =>
-      this.#fail(reason === 'association-closed' ? 'dtls-failed' : 'data-channel-stuck', reason),
-    );
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    for (const bytes of waiting) {
-      data.send('_reliable', bytes);
-    }
-  }
-
-  #queue(bytes: Uint8Array): void {
-    this.#waitingBytes += bytes.byteLength;
-    if (this.#waitingBytes > this.#options.reliableQueueBytes) {
-      this.#waiting = [];
-      this.#waitingBytes = 0;
-      this.#fail('data-channel-stuck', 'the data channels were not made in time');
-      return;
-    }
-    this.#waiting.push(bytes);
-  }
-
   #countDroppedLossy(): void {
-    const dropped = this.#data?.counters('_lossy').dropped ?? 0;
+    const dropped = this.#data.droppedLossy;
     if (dropped > this.#droppedLossy) {
       this.#options.observer?.dataDropped('lossy-backlog', dropped - this.#droppedLossy);
       this.#droppedLossy = dropped;
@@ -355,6 +526,14 @@ export class Leg implements DataMember {
     return facts;
   }
 
+  #peerChanged(): void {
+    if (this.#phase === 'waiting' && !this.#preparedTold && this.#publisher.isReady && this.#subscriber.isReady) {
+      this.#preparedTold = true;
+      this.#send({ kind: 'prepared', leg: this.legId, publications: this.#publisher.actual() });
+    }
+    this.#scheduleReport();
+  }
+
   /** Changes of one turn are one report, and a state that equals the last one is none. */
   #scheduleReport(): void {
     if (!this.#reportScheduled && !this.#closed) {
@@ -375,11 +554,14 @@ export class Leg implements DataMember {
 
   #report(): void {
     this.#reportScheduled = false;
+    if (this.#phase !== 'active') {
+      return;
+    }
     const actual = this.#actual();
     const text = JSON.stringify(actual);
     if (text !== this.#lastReport) {
       this.#lastReport = text;
-      this.#send({ kind: 'actual', leg: this.identity.participantSid, actual });
+      this.#send({ kind: 'actual', leg: this.legId, actual });
     }
   }
 
@@ -388,7 +570,7 @@ export class Leg implements DataMember {
     if (failure === 'data-channel-stuck') {
       this.#options.observer?.slowSubscriberClosed();
     }
-    this.#send({ kind: 'failed', leg: this.identity.participantSid, failure, detail });
+    this.#send({ kind: 'failed', leg: this.legId, failure, detail });
   }
 
   #send(message: LegToHost): void {

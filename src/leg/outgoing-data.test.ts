@@ -4,7 +4,7 @@ import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 import { OutgoingData } from './outgoing-data.ts';
 
 function packet(sizeBytes: number, reliable = true): PeerPacket {
-  const about = { roomName: 'room', senderSid: 'PA_a', sequence: 0, destinations: [], metrics: false };
+  const about = { roomName: 'room', senderSid: 'PA_a', sequence: 0, order: 0, destinations: [], metrics: false };
   return { ...about, reliable, packet: new Uint8Array(sizeBytes) };
 }
 

@@ -8,6 +8,7 @@ export class OutgoingData {
   #kept: DataMessage[] = [];
   #bytes = 0;
   #lastNumber = 0;
+  #waiting: { number: number; resolve: () => void }[] = [];
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -38,6 +39,16 @@ export class OutgoingData {
     for (const { packet } of gone) {
       this.#bytes -= packet.packet.byteLength;
     }
+    this.#tell(number);
+  }
+
+  /** Resolves when everything added so far has arrived, or is given up. */
+  whenArrived(): Promise<void> {
+    const last = this.#kept.at(-1);
+    if (last === undefined) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#waiting.push({ number: last.number, resolve }));
   }
 
   /** What has not arrived yet, oldest first. */
@@ -51,6 +62,15 @@ export class OutgoingData {
     this.#kept = [];
     this.#bytes = 0;
     this.#lastNumber = 0;
+    this.#tell(Infinity);
     return lost;
+  }
+
+  #tell(arrivedNumber: number): void {
+    const done = this.#waiting.filter(({ number }) => number <= arrivedNumber);
+    this.#waiting = this.#waiting.filter(({ number }) => number > arrivedNumber);
+    for (const { resolve } of done) {
+      resolve();
+    }
   }
 }

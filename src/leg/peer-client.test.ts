@@ -36,7 +36,7 @@ class FakeLink implements Link<LegPeerRequest, LegPeerReply> {
 }
 
 function packet(sizeBytes: number, reliable = true): PeerPacket {
-  const about = { roomName: 'room', senderSid: 'PA_a', sequence: 0, destinations: [], metrics: false };
+  const about = { roomName: 'room', senderSid: 'PA_a', sequence: 0, order: 0, destinations: [], metrics: false };
   return { ...about, reliable, packet: new Uint8Array(sizeBytes) };
 }
 

@@ -139,6 +139,11 @@ export class PeerClient {
     }
   }
 
+  /** Resolves when all reliable packets up to now have arrived, or never will. */
+  dataArrived(): Promise<void> {
+    return this.#data.whenArrived();
+  }
+
   close(): void {
     this.#closed = true;
     this.#link?.close();

@@ -1,16 +1,18 @@
 /** The connection on which the client offers: its producers, its data channels, and the answers. */
 import type { DataPublisher } from '../media/data-publisher.ts';
 import type { MediaProducer } from '../media/media-producer.ts';
-import type { PeerTransport } from '../media/peer-transport.ts';
+import type { PeerTransport, ProduceOptions } from '../media/peer-transport.ts';
 import type { RoomRouter } from '../media/room-router.ts';
 import type { Logger } from '../observe/log.ts';
 import type {
   ActualPublication,
   DeclaredCodec,
+  MediaKind,
   ProducerHome,
   TransportState,
   WantedPublication,
 } from '../protocol/leg-messages.ts';
+import type { PublicationSnapshot, PublisherSnapshot } from '../protocol/leg-snapshot.ts';
 import { formatPublisherAnswer } from '../sdp/answer.ts';
 import { isSending, type SessionDescription } from '../sdp/description.ts';
 import { matchSections, type SectionMatch } from '../sdp/match.ts';
@@ -18,6 +20,7 @@ import { offerLimits, parseDescription } from '../sdp/parse.ts';
 import { planPublication, type AcceptedSection, type PublicationPlan } from '../sdp/publish.ts';
 import { readRemoteTransport } from '../sdp/transport.ts';
 import { failureOf } from './failure-of.ts';
+import { withKnownStreams } from './known-streams.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import { producerFacts } from './producer-facts.ts';
 import type { ProducerDirectory } from './published-producer.ts';
@@ -30,6 +33,8 @@ export type PublisherPeerOptions = {
   /** A number that no producer of this node has had yet: ids are unique per worker, also over republishing. */
   nextGeneration: () => number;
   sessionId: string;
+  /** Of the leg that this one is to take over from; it then waits for `activate`. */
+  continues?: PublisherSnapshot;
   log: Logger;
   hooks: PeerHooks & {
     answer: (id: number, sdp: string) => void;
@@ -68,11 +73,18 @@ export class PublisherPeer {
   #offer: { id: number; sdp: string } | undefined;
   #remoteUfrag: string | undefined;
   #hasData = false;
+  #data: DataPublisher | undefined;
   #sdpVersion = 0;
+  #sessionId: string;
+  /** What has yet to be made as it was on another leg. */
+  #continues: PublisherSnapshot | undefined;
+  #isHolding = false;
   #closed = false;
 
   constructor(options: PublisherPeerOptions) {
     this.#options = options;
+    this.#sessionId = options.sessionId;
+    this.#continues = options.continues;
     this.#loop = new ReconcileLoop({ pass: () => this.#pass(), onError: (error) => this.#report(error) });
   }
 
@@ -98,6 +110,49 @@ export class PublisherPeer {
     return this.#published;
   }
 
+  /** What it was to continue is made. */
+  get isReady(): boolean {
+    return this.#continues === undefined;
+  }
+
+  /** Undefined when there is no connection. */
+  async snapshot(): Promise<PublisherSnapshot | undefined> {
+    await this.#loop.idle();
+    const transport = this.#transport;
+    if (transport === undefined) {
+      return undefined;
+    }
+    const stats = await transport.stats();
+    const streams = new Map(stats.producers.map(({ producerId, layers }) => [producerId, layers]));
+    return {
+      sessionId: this.#sessionId,
+      sdpVersion: this.#sdpVersion,
+      publications: [...this.#published.values()].map(({ mid, cid, sdpCid, trackSid, plan, producer }) => {
+        const rtpParameters = withKnownStreams(plan.rtpParameters, streams.get(producer.id) ?? []);
+        return { mid, cid, sdpCid, trackSid, plan: { ...plan, rtpParameters } };
+      }),
+      remembered: [...this.#remembered].map(([mid, accepted]) => ({ mid, accepted })),
+      hasData: this.#hasData,
+      channels: [...(this.#data?.labels ?? [])].map(([streamId, label]) => ({ streamId, label })),
+    };
+  }
+
+  /** Offers are for another leg from now on. */
+  hold(): void {
+    this.#isHolding = true;
+  }
+
+  release(): void {
+    this.#isHolding = false;
+    this.#loop.request();
+  }
+
+  /** It takes over: what changed since it was made ready is made alike. Offers of the client may come before or after. */
+  activate(snapshot: PublisherSnapshot | undefined): void {
+    this.#continues = snapshot;
+    this.#loop.request();
+  }
+
   setWanted(publications: readonly WantedPublication[], version: number): void {
     this.#wanted = publications;
     this.#wantedVersion = version;
@@ -121,7 +176,11 @@ export class PublisherPeer {
   }
 
   async #pass(): Promise<void> {
+    if (this.#isHolding) {
+      return;
+    }
     const version = this.#wantedVersion;
+    await this.#continueFormer();
     this.#dropUnwanted();
     const offer = this.#offer;
     this.#offer = undefined;
@@ -133,6 +192,60 @@ export class PublisherPeer {
       this.#reachedVersion = version;
       this.#options.hooks.changed();
     }
+  }
+
+  /** Producers, channels and numbers as the former leg had them, so that the client's next offer finds everything there. */
+  async #continueFormer(): Promise<void> {
+    const snapshot = this.#continues;
+    if (snapshot === undefined) {
+      return;
+    }
+    const transport = this.#transport ?? (await this.#createTransport());
+    if (transport === undefined || this.#closed) {
+      return;
+    }
+    this.#sessionId = snapshot.sessionId;
+    this.#sdpVersion = snapshot.sdpVersion;
+    for (const { mid, accepted } of snapshot.remembered) {
+      this.#remembered.set(mid, accepted);
+    }
+    if (snapshot.hasData) {
+      await this.#listenToData(transport, snapshot.channels);
+    }
+    const wanted = new Map(snapshot.publications.map((publication) => [publication.mid, publication]));
+    for (const published of [...this.#published.values()]) {
+      if (!isSamePublication(published, wanted.get(published.mid))) {
+        this.#unpublish(published);
+      }
+    }
+    const missing = snapshot.publications.filter(({ mid }) => !this.#published.has(mid));
+    await Promise.all(missing.map((publication) => this.#produceAgain(transport, publication)));
+    if (this.#continues === snapshot) {
+      this.#continues = undefined;
+    }
+    this.#options.hooks.changed();
+  }
+
+  async #produceAgain(transport: PeerTransport, publication: PublicationSnapshot): Promise<void> {
+    const wish = this.#wanted.find(({ trackSid }) => trackSid === publication.trackSid);
+    if (wish === undefined) {
+      return;
+    }
+    const { mid, cid, sdpCid, trackSid, plan } = publication;
+    const { kind, muted } = wish;
+    const id = this.#newProducerId(trackSid);
+    const producer = await transport.produce(toProduceOptions({ id, kind, plan, paused: muted }));
+    if (this.#closed) {
+      producer.close();
+      return;
+    }
+    const actual = describe({
+      publication: { trackSid: wish.trackSid, mid, cid, sdpCid },
+      plan,
+      id,
+      home: this.#options.home(),
+    });
+    this.#adopt({ mid, cid, sdpCid, trackSid, plan, producer, actual });
   }
 
   #dropUnwanted(): void {
@@ -197,13 +310,25 @@ export class PublisherPeer {
   /** Browsers add the data section with their first offer or only when they first send data. */
   async #openData(transport: PeerTransport, description: SessionDescription): Promise<void> {
     const offered = description.sections.some((section) => section.kind === 'application' && !section.rejected);
-    if (offered && !this.#hasData) {
-      this.#hasData = true;
-      const data = await transport.openDataPublisher();
-      if (!this.#closed) {
-        this.#options.hooks.dataReady(data);
-      }
+    if (offered) {
+      await this.#listenToData(transport, []);
     }
+  }
+
+  async #listenToData(transport: PeerTransport, channels: PublisherSnapshot['channels']): Promise<void> {
+    if (this.#hasData) {
+      return;
+    }
+    this.#hasData = true;
+    const data = await transport.openDataPublisher(channels);
+    this.#data = data;
+    if (!this.#closed) {
+      this.#options.hooks.dataReady(data);
+    }
+  }
+
+  #newProducerId(trackSid: string): string {
+    return `${trackSid}:${this.#options.nextGeneration()}`;
   }
 
   /** Producers stand before the answer goes out, or the first packets would be lost as unknown. */
@@ -252,15 +377,9 @@ export class PublisherPeer {
       this.#options.log.info({ trackSid: publication.trackSid, reason: plan.reason }, 'a section cannot be published');
       return;
     }
-    const id = `${publication.trackSid}:${this.#options.nextGeneration()}`;
+    const id = this.#newProducerId(publication.trackSid);
     try {
-      const producer = await transport.produce({
-        id,
-        kind,
-        rtpParameters: plan.rtpParameters,
-        paused: publication.muted,
-        ...(kind === 'video' ? { keyFrameRequestDelayMs } : {}),
-      });
+      const producer = await transport.produce(toProduceOptions({ id, kind, plan, paused: publication.muted }));
       if (this.#closed) {
         producer.close();
         return;
@@ -272,7 +391,12 @@ export class PublisherPeer {
         trackSid: publication.trackSid,
         plan,
         producer,
-        actual: this.#describe(match, plan, id),
+        actual: describe({
+          publication: { trackSid: publication.trackSid, mid: section.mid, cid: codec.cid, sdpCid },
+          plan,
+          id,
+          home: this.#options.home(),
+        }),
       });
     } catch (error) {
       if (transport.closed) {
@@ -281,20 +405,6 @@ export class PublisherPeer {
       // The engine refused what the client wrote; the section is answered inactive and the others live.
       this.#options.log.warn({ err: error, trackSid: publication.trackSid }, 'a section could not be published');
     }
-  }
-
-  #describe(match: SectionMatch<Wish>, plan: PublicationPlan, producerId: string): ActualPublication {
-    return {
-      trackSid: match.wish.publication.trackSid,
-      cid: match.wish.cid,
-      sdpCid: match.sdpCid,
-      producerId,
-      home: this.#options.home(),
-      mid: match.section.mid,
-      mimeType: plan.mimeType,
-      svc: plan.svc,
-      layers: plan.layers.map(({ quality, rid, ssrc }) => ({ quality, rid, ssrc })),
-    };
   }
 
   #adopt(published: Published): void {
@@ -321,7 +431,7 @@ export class PublisherPeer {
       transport: transport.local,
       accepted,
       remembered: this.#remembered,
-      sessionId: this.#options.sessionId,
+      sessionId: this.#sessionId,
       version: this.#sdpVersion,
     });
     this.#options.hooks.answer(id, sdp);
@@ -343,4 +453,52 @@ export class PublisherPeer {
     this.#options.log[logLevel]({ err: error }, 'a pass of the publisher connection failed');
     this.#options.hooks.failed(failure, detail);
   }
+}
+
+function toProduceOptions(options: {
+  id: string;
+  kind: MediaKind;
+  plan: PublicationPlan;
+  paused: boolean;
+}): ProduceOptions {
+  const { id, kind, plan, paused } = options;
+  return {
+    id,
+    kind,
+    rtpParameters: plan.rtpParameters,
+    paused,
+    ...(kind === 'video' ? { keyFrameRequestDelayMs } : {}),
+  };
+}
+
+function describe(options: {
+  publication: Pick<ActualPublication, 'trackSid' | 'mid' | 'cid' | 'sdpCid'>;
+  plan: PublicationPlan;
+  id: string;
+  home: ProducerHome;
+}): ActualPublication {
+  const { publication, plan, id, home } = options;
+  const { trackSid, cid, sdpCid, mid } = publication;
+  return {
+    trackSid,
+    cid,
+    sdpCid,
+    producerId: id,
+    home,
+    mid,
+    mimeType: plan.mimeType,
+    svc: plan.svc,
+    layers: plan.layers.map(({ quality, rid, ssrc }) => ({ quality, rid, ssrc })),
+  };
+}
+
+/** A stream that showed up since the first snapshot needs a producer that knows it. */
+function isSamePublication(published: Published, wanted: PublicationSnapshot | undefined): boolean {
+  const { encodings } = published.plan.rtpParameters;
+  return (
+    wanted !== undefined &&
+    wanted.trackSid === published.trackSid &&
+    wanted.cid === published.cid &&
+    JSON.stringify(encodings) === JSON.stringify(wanted.plan.rtpParameters.encodings)
+  );
 }

@@ -36,7 +36,7 @@ function consumer(changes: Partial<ConsumerStats>): ConsumerStats {
 }
 
 function layer(rid: string, bitrateBps: number) {
-  return { ...stream, ssrc: 0, rid, bitrateBps };
+  return { ...stream, ssrc: 0, rid, rtxSsrc: undefined, bitrateBps };
 }
 
 describe('quality reporter', () => {

@@ -20,6 +20,11 @@ export class ReconcileLoop {
     this.#running ??= this.#run();
   }
 
+  /** Resolves when no pass is under way or asked for. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
   /** No pass starts after this; one under way notices by its own checks. @returns when none is under way. */
   async close(): Promise<void> {
     this.#closed = true;

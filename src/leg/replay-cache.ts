@@ -7,6 +7,8 @@ export type CachedPacket = {
   senderSid: string;
   /** The sender's own numbering; 0 = unnumbered. */
   sequence: number;
+  /** `PeerPacket.order`; 0 for packets of the server. */
+  order: number;
   /** May this participant have it? */
   accepts: (recipient: LegIdentity) => boolean;
   /** As it goes to other nodes, when its sender is on this one. */

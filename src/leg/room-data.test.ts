@@ -11,10 +11,10 @@ import {
   Transcription,
   UserPacket,
 } from '@livekit/protocol';
-import type { ParticipantSid } from '../protocol/ids.ts';
+import type { LegId, ParticipantSid } from '../protocol/ids.ts';
 import type { LegIdentity } from '../protocol/leg-messages.ts';
 import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
-import { RoomData, type DataMember } from './room-data.ts';
+import { RoomData, type DataMember, type DeliveredPacket } from './room-data.ts';
 
 const client = {
   sdk: 1,
@@ -31,12 +31,19 @@ const client = {
   capabilities: [],
 };
 
+function leg(name: string): LegId {
+  return `PA_${name}` as ParticipantSid;
+}
+
 class Member implements DataMember {
+  readonly legId: LegId;
   readonly identity: LegIdentity;
+  isPresent = true;
   canPublishData = true;
   readonly received: { kind: string; bytes: Uint8Array; packet: DataPacket }[] = [];
 
   constructor(name: string, changes: Partial<LegIdentity> = {}) {
+    this.legId = leg(name);
     this.identity = {
       roomName: 'room',
       participantSid: `PA_${name}` as ParticipantSid,
@@ -49,7 +56,7 @@ class Member implements DataMember {
     };
   }
 
-  deliver(kind: 'reliable' | 'lossy', bytes: Uint8Array): void {
+  deliver(kind: 'reliable' | 'lossy', { bytes }: DeliveredPacket): void {
     this.received.push({ kind, bytes, packet: DataPacket.fromBinary(bytes) });
   }
 
@@ -107,9 +114,9 @@ describe('data plane of a room on two nodes', () => {
   it('sends a packet once and lets the other node find those who are meant', () => {
     const [a, b, c, d] = [new Member('a'), new Member('b'), new Member('c'), new Member('d')] as const;
     const { local, sent } = twoNodes([a, b], [c, d]);
-    local.receive('PA_a', 'reliable', user('all', { sequence: 1 }));
-    local.receive('PA_a', 'lossy', user('by identity', { destinationIdentities: ['b', 'c'] }));
-    local.receive('PA_a', 'reliable', user('by sid', { sequence: 2 }, { destinationSids: ['PA_d'] }));
+    local.receive(leg('a'), 'reliable', user('all', { sequence: 1 }));
+    local.receive(leg('a'), 'lossy', user('by identity', { destinationIdentities: ['b', 'c'] }));
+    local.receive(leg('a'), 'reliable', user('by sid', { sequence: 2 }, { destinationSids: ['PA_d'] }));
     assert.equal(sent.length, 3);
     assert.deepEqual(
       [b.texts(), c.texts(), d.texts()],
@@ -131,15 +138,15 @@ describe('data plane of a room on two nodes', () => {
   it('keeps what is meant for participants here', () => {
     const [a, b, c] = [new Member('a'), new Member('b'), new Member('c')] as const;
     const { local, sent } = twoNodes([a, b], [c]);
-    local.receive('PA_a', 'reliable', user('to b', { destinationIdentities: ['b'] }));
+    local.receive(leg('a'), 'reliable', user('to b', { destinationIdentities: ['b'] }));
     local.sendFromServer(user('from the server'), 'reliable', []);
     assert.deepEqual([sent.length, b.texts(), c.texts()], [0, ['to b', 'from the server'], []]);
   });
 
   it('replays packets of the other node to those who join late, and only its own to other nodes', () => {
     const { local, remote } = twoNodes([new Member('a')], [new Member('c')]);
-    local.receive('PA_a', 'reliable', user('one', { sequence: 1 }));
-    remote.receive('PA_c', 'reliable', user('two', { sequence: 1 }));
+    local.receive(leg('a'), 'reliable', user('one', { sequence: 1 }));
+    remote.receive(leg('c'), 'reliable', user('two', { sequence: 1 }));
     const late = new Member('late');
     remote.join(late);
     assert.deepEqual(late.texts(), ['one', 'two']);
@@ -153,7 +160,7 @@ describe('data plane of a room on two nodes', () => {
     const [plain, watcher] = [new Member('plain'), new Member('watcher', { canSubscribeMetrics: true })] as const;
     const { local } = twoNodes([new Member('a')], [plain, watcher]);
     local.receive(
-      'PA_a',
+      leg('a'),
       'reliable',
       new DataPacket({ value: { case: 'metrics', value: new MetricsBatch() } }).toBinary(),
     );
@@ -166,7 +173,7 @@ describe('data plane of a room', () => {
     const [a, b] = [new Member('a'), new Member('b')];
     const { data } = room(a, b);
     data.receive(
-      'PA_a',
+      leg('a'),
       'lossy',
       user(
         'hi',
@@ -193,13 +200,13 @@ describe('data plane of a room', () => {
   it('hands the same bytes to all receivers', () => {
     const members = [new Member('a'), new Member('b'), new Member('c')] as const;
     const { data } = room(...members);
-    data.receive('PA_a', 'reliable', user('hi'));
+    data.receive(leg('a'), 'reliable', user('hi'));
     assert.equal(members[1].received[0]?.bytes, members[2].received[0]?.bytes);
   });
 
   it('leaves hidden senders nameless', () => {
     const [a, b] = [new Member('a', { hidden: true }), new Member('b')];
-    room(a, b).data.receive('PA_a', 'reliable', user('hi', { participantIdentity: 'a' }));
+    room(a, b).data.receive(leg('a'), 'reliable', user('hi', { participantIdentity: 'a' }));
     assert.deepEqual([b.received[0]?.packet.participantIdentity, b.received[0]?.packet.participantSid], ['', '']);
   });
 
@@ -207,13 +214,13 @@ describe('data plane of a room', () => {
     const [a, b] = [new Member('a'), new Member('b')];
     const { data, dropped } = room(a, b);
     a.canPublishData = false;
-    data.receive('PA_a', 'reliable', user('1'));
-    data.receiveUnlabelled('PA_a', Buffer.from('1'));
+    data.receive(leg('a'), 'reliable', user('1'));
+    data.receiveUnlabelled(leg('a'), Buffer.from('1'));
     a.canPublishData = true;
-    data.receive('PA_z', 'reliable', user('2'));
-    data.receive('PA_a', 'reliable', Buffer.from([0xff, 0xff, 0xff]));
-    data.receive('PA_a', 'reliable', new DataPacket().toBinary());
-    data.receive('PA_a', 'reliable', user('x'.repeat(65_536)));
+    data.receive(leg('z'), 'reliable', user('2'));
+    data.receive(leg('a'), 'reliable', Buffer.from([0xff, 0xff, 0xff]));
+    data.receive(leg('a'), 'reliable', new DataPacket().toBinary());
+    data.receive(leg('a'), 'reliable', user('x'.repeat(65_536)));
     assert.deepEqual(b.texts(), []);
     assert.deepEqual(dropped, ['not-allowed', 'not-allowed', 'malformed', 'not-allowed', 'too-large']);
   });
@@ -222,7 +229,7 @@ describe('data plane of a room', () => {
     const [a, b, c, d, e] = [new Member('a'), new Member('b'), new Member('c'), new Member('d'), new Member('e')];
     const { data } = room(a, b, c, d, e);
     data.receive(
-      'PA_a',
+      leg('a'),
       'reliable',
       user(
         'to some',
@@ -240,17 +247,17 @@ describe('data plane of a room', () => {
     const [a, b] = [new Member('a'), new Member('b')];
     const { data } = room(a, b);
     for (const sequence of [1, 2, 2, 1, 3]) {
-      data.receive('PA_a', 'reliable', user(`r${sequence}`, { sequence }));
+      data.receive(leg('a'), 'reliable', user(`r${sequence}`, { sequence }));
     }
-    data.receive('PA_a', 'lossy', user('l2', { sequence: 2 }));
-    data.receive('PA_a', 'reliable', user('unnumbered'));
+    data.receive(leg('a'), 'lossy', user('l2', { sequence: 2 }));
+    data.receive(leg('a'), 'reliable', user('unnumbered'));
     assert.deepEqual(b.texts(), ['r1', 'r2', 'r3', 'l2', 'unnumbered']);
     assert.deepEqual(
       b.received.slice(0, 3).map(({ packet }) => packet.sequence),
       [1, 2, 3],
     );
-    assert.equal(data.lastReliableSequence('PA_a'), 3);
-    assert.equal(data.lastReliableSequence('PA_b'), 0);
+    assert.equal(data.lastReliableSequence(leg('a')), 3);
+    assert.equal(data.lastReliableSequence(leg('b')), 0);
   });
 
   it('carries transcriptions of agents only and metrics to those who may see them', () => {
@@ -262,11 +269,11 @@ describe('data plane of a room', () => {
     ];
     const { data } = room(agent, a, seeing, blind);
     const transcription = new DataPacket({ value: { case: 'transcription', value: new Transcription() } }).toBinary();
-    data.receive('PA_a', 'reliable', transcription);
+    data.receive(leg('a'), 'reliable', transcription);
     assert.deepEqual(seeing.texts(), []);
-    data.receive('PA_agent', 'reliable', transcription);
+    data.receive(leg('agent'), 'reliable', transcription);
     data.receive(
-      'PA_a',
+      leg('a'),
       'reliable',
       new DataPacket({ value: { case: 'metrics', value: new MetricsBatch() } }).toBinary(),
     );
@@ -282,9 +289,9 @@ describe('data plane of a room', () => {
       participantIdentity: 'a',
       value: { case: 'chatMessage', value: new ChatMessage({ message: 'hi', generated: true }) },
     }).toBinary();
-    data.receive('PA_agent', 'reliable', chat);
-    data.receive('PA_a', 'reliable', chat);
-    data.receive('PA_agent', 'reliable', user('own', { participantIdentity: 'a' }));
+    data.receive(leg('agent'), 'reliable', chat);
+    data.receive(leg('a'), 'reliable', chat);
+    data.receive(leg('agent'), 'reliable', user('own', { participantIdentity: 'a' }));
     assert.deepEqual(
       b.received.map(({ packet }) => packet.participantIdentity),
       ['a', 'a', 'agent'],
@@ -300,27 +307,27 @@ describe('data plane of a room', () => {
       value: { case: 'rpcResponse', value: new RpcResponse({ requestId: 'R1' }) },
     }).toBinary();
     data.intercept('R1', true);
-    data.receive('PA_a', 'reliable', ack);
-    data.receive('PA_a', 'reliable', response);
+    data.receive(leg('a'), 'reliable', ack);
+    data.receive(leg('a'), 'reliable', response);
     assert.deepEqual(
       rpc.map((entry) => `${entry.from} ${entry.packet.value.case}`),
       ['a rpcAck', 'a rpcResponse'],
     );
     assert.deepEqual(b.texts(), []);
     data.intercept('R1', false);
-    data.receive('PA_a', 'reliable', ack);
+    data.receive(leg('a'), 'reliable', ack);
     assert.deepEqual(b.texts(), ['rpcAck']);
   });
 
   it('gives a late joiner the reliable packets of the last two seconds that are meant for it', () => {
     const [a, b] = [new Member('a'), new Member('b')];
     const { data, clock } = room(a, b);
-    data.receive('PA_a', 'reliable', user('old'));
+    data.receive(leg('a'), 'reliable', user('old'));
     clock.ms = 1000;
-    data.receive('PA_a', 'reliable', user('recent'));
-    data.receive('PA_a', 'lossy', user('lossy'));
-    data.receive('PA_a', 'reliable', user('for b', { destinationIdentities: ['b'] }));
-    data.receive('PA_a', 'reliable', user('for late', { destinationIdentities: ['late'] }));
+    data.receive(leg('a'), 'reliable', user('recent'));
+    data.receive(leg('a'), 'lossy', user('lossy'));
+    data.receive(leg('a'), 'reliable', user('for b', { destinationIdentities: ['b'] }));
+    data.receive(leg('a'), 'reliable', user('for late', { destinationIdentities: ['late'] }));
     clock.ms = 2500;
     const late = new Member('late');
     data.join(late);
@@ -331,7 +338,7 @@ describe('data plane of a room', () => {
     const a = new Member('a');
     const { data } = room(a);
     for (let index = 1; index <= 10; index += 1) {
-      data.receive('PA_a', 'reliable', user(String(index).padEnd(15_000, ' ')));
+      data.receive(leg('a'), 'reliable', user(String(index).padEnd(15_000, ' ')));
     }
     const late = new Member('late');
     data.join(late);
@@ -345,11 +352,11 @@ describe('data plane of a room', () => {
     const [a, b, c] = [new Member('a'), new Member('b'), new Member('c')];
     const { data } = room(a, b, c);
     for (const sequence of [1, 2, 3]) {
-      data.receive('PA_a', 'reliable', user(`a${sequence}`, { sequence }));
-      data.receive('PA_b', 'reliable', user(`b${sequence}`, { sequence }));
+      data.receive(leg('a'), 'reliable', user(`a${sequence}`, { sequence }));
+      data.receive(leg('b'), 'reliable', user(`b${sequence}`, { sequence }));
     }
     c.received.length = 0;
-    data.replayAfter('PA_c', [
+    data.replayAfter(leg('c'), [
       { publisherSid: 'PA_a', sequence: 2 },
       { publisherSid: 'PA_b', sequence: 0 },
     ]);
@@ -368,7 +375,7 @@ describe('data plane of a room', () => {
 
   it('wraps messages of application channels into user packets for the others', () => {
     const [a, b] = [new Member('a'), new Member('b')];
-    room(a, b).data.receiveUnlabelled('PA_a', Buffer.from('raw'));
+    room(a, b).data.receiveUnlabelled(leg('a'), Buffer.from('raw'));
     assert.deepEqual(b.texts(), ['raw']);
     assert.equal(b.received[0]?.packet.participantIdentity, 'a');
     assert.equal(b.received[0]?.kind, 'reliable');
@@ -377,9 +384,9 @@ describe('data plane of a room', () => {
   it('forgets members that left', () => {
     const [a, b] = [new Member('a'), new Member('b')];
     const { data } = room(a, b);
-    data.leave('PA_b');
-    data.receive('PA_a', 'reliable', user('hi'));
-    data.receive('PA_b', 'reliable', user('ghost'));
+    data.leave(leg('b'));
+    data.receive(leg('a'), 'reliable', user('hi'));
+    data.receive(leg('b'), 'reliable', user('ghost'));
     assert.deepEqual([a.texts(), b.texts(), data.size], [[], [], 1]);
   });
 });

@@ -1,7 +1,9 @@
 /** The data plane of one room on this node: stamps and checks a sender's packet once, encodes it once, delivers it to many. */
 import { DataPacket, DataPacket_Kind, UserPacket } from '@livekit/protocol';
+import type { LegId } from '../protocol/ids.ts';
 import type { LegIdentity } from '../protocol/leg-messages.ts';
 import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
+import type { HeldData } from '../protocol/leg-snapshot.ts';
 import {
   decodeDataPacket,
   destinationsOf,
@@ -16,12 +18,17 @@ import { ReplayCache, type CachedPacket } from './replay-cache.ts';
 
 /** A participant as the data plane sees it. */
 export interface DataMember {
+  readonly legId: LegId;
   readonly identity: LegIdentity;
+  /** False: the participant's leg is another one, and this one waits to take over, or was taken over. */
+  readonly isPresent: boolean;
   /** Changes with the participant's permissions. */
   readonly canPublishData: boolean;
   /** Queues a packet on the participant's channel of that kind; the same bytes go to many, so they must not be changed. */
-  deliver(kind: DataKind, bytes: Uint8Array): void;
+  deliver(kind: DataKind, packet: DeliveredPacket): void;
 }
+
+export type DeliveredPacket = Pick<CachedPacket, 'bytes' | 'senderSid' | 'sequence' | 'order'>;
 
 export type RoomDataOptions = {
   now: () => number;
@@ -33,14 +40,23 @@ export type RoomDataOptions = {
   onPacket?: (packet: PeerPacket) => void;
 };
 
-type Entry = { member: DataMember; lastReliableSequence: number };
+type Entry = { member: DataMember; lastReliableSequence: number; lastOrder: number };
+type Spread = { order: number; atMs: number };
 
 const replay = { maxAgeMs: 2000, maxBytes: 100_000 };
 /** Calls of the server under way in one room; the host ends each within its response timeout. */
 const maxInterceptedCalls = 10_000;
+/** A leg that takes over cannot have packets that are older. */
+const rememberSpreadMs = 60_000;
+const maxSpread = 1000;
+/** Left to packets that the former leg of a sender still takes in. */
+const orderGap = 1000;
 
 export class RoomData {
-  readonly #entries = new Map<string, Entry>();
+  readonly #options: RoomDataOptions;
+  readonly #entries = new Map<LegId, Entry>();
+  /** Last reliable packet of each sender that was delivered here. */
+  readonly #spreadUpTo = new Map<string, Spread>();
   readonly #intercepted = new Set<string>();
   readonly #cache: ReplayCache;
   readonly #onRpcPacket: RoomDataOptions['onRpcPacket'];
@@ -48,6 +64,7 @@ export class RoomData {
   readonly #onPacket: RoomDataOptions['onPacket'];
 
   constructor(options: RoomDataOptions) {
+    this.#options = options;
     this.#cache = new ReplayCache({ ...replay, now: options.now });
     this.#onRpcPacket = options.onRpcPacket;
     this.#onDropped = options.onDropped;
@@ -60,24 +77,41 @@ export class RoomData {
 
   /** Adds a member, which gets the reliable packets of the last two seconds before anything newer. */
   join(member: DataMember): void {
-    this.#entries.set(member.identity.participantSid, { member, lastReliableSequence: 0 });
+    this.#entries.set(member.legId, { member, lastReliableSequence: 0, lastOrder: 0 });
     for (const packet of this.#cache.recent()) {
       this.#replay(member, packet);
     }
   }
 
-  leave(participantSid: string): void {
-    this.#entries.delete(participantSid);
+  leave(leg: LegId): void {
+    this.#entries.delete(leg);
   }
 
   /** Last reliable sequence received from this participant; 0 = none. */
-  lastReliableSequence(participantSid: string): number {
-    return this.#entries.get(participantSid)?.lastReliableSequence ?? 0;
+  lastReliableSequence(leg: LegId): number {
+    return this.#entries.get(leg)?.lastReliableSequence ?? 0;
+  }
+
+  /** How far data from and to this member has come. */
+  progressOf(leg: LegId): HeldData {
+    this.#forgetOldSpread(0);
+    const { lastReliableSequence = 0, lastOrder = 0 } = this.#entries.get(leg) ?? {};
+    const delivered = [...this.#spreadUpTo].map(([senderSid, { order }]) => ({ senderSid, order }));
+    return { lastReliableSequence, lastOrder, delivered };
+  }
+
+  /** This member goes on where another leg of its participant was. */
+  takeOver(leg: LegId, data: HeldData): void {
+    const entry = this.#entries.get(leg);
+    if (entry !== undefined) {
+      entry.lastReliableSequence = data.lastReliableSequence;
+      entry.lastOrder = data.lastOrder + orderGap;
+    }
   }
 
   /** A message of a participant on one of the two well-known channels. */
-  receive(senderSid: string, kind: DataKind, bytes: Uint8Array): void {
-    const entry = this.#entryOfSender(senderSid, bytes);
+  receive(senderLeg: LegId, kind: DataKind, bytes: Uint8Array): void {
+    const entry = this.#entryOfSender(senderLeg, bytes);
     if (entry === undefined) {
       return;
     }
@@ -98,18 +132,18 @@ export class RoomData {
       this.#onRpcPacket(sender, packet.toBinary());
       return;
     }
-    this.#fanOut(packet, kind, senderSid);
+    this.#fanOut(packet, kind, entry);
   }
 
   /** A message on a channel of the application's own goes to all others as a user packet. */
-  receiveUnlabelled(senderSid: string, bytes: Uint8Array): void {
-    const entry = this.#entryOfSender(senderSid, bytes);
+  receiveUnlabelled(senderLeg: LegId, bytes: Uint8Array): void {
+    const entry = this.#entryOfSender(senderLeg, bytes);
     if (entry === undefined) {
       return;
     }
     const packet = new DataPacket({ value: { case: 'user', value: new UserPacket({ payload: bytes }) } });
     stamp(packet, entry.member.identity, 'reliable');
-    this.#fanOut(packet, 'reliable', senderSid);
+    this.#fanOut(packet, 'reliable', entry);
   }
 
   /** A packet of a participant on another node, stamped and checked there. */
@@ -134,6 +168,7 @@ export class RoomData {
       bytes: packet.toBinary(),
       senderSid: '',
       sequence: packet.sequence,
+      order: 0,
       accepts: (recipient) => only === undefined || only.has(recipient.participantSid),
     });
   }
@@ -153,8 +188,8 @@ export class RoomData {
   }
 
   /** Sends again what this participant has not seen of each publisher, as far as it is still kept. Receivers drop doubles. */
-  replayAfter(participantSid: string, states: readonly { publisherSid: string; sequence: number }[]): void {
-    const entry = this.#entries.get(participantSid);
+  replayAfter(leg: LegId, states: readonly { publisherSid: string; sequence: number }[]): void {
+    const entry = this.#entries.get(leg);
     if (entry === undefined) {
       return;
     }
@@ -168,8 +203,8 @@ export class RoomData {
   }
 
   /** Undefined when the sender may not send these bytes. */
-  #entryOfSender(senderSid: string, bytes: Uint8Array): Entry | undefined {
-    const entry = this.#entries.get(senderSid);
+  #entryOfSender(sender: LegId, bytes: Uint8Array): Entry | undefined {
+    const entry = this.#entries.get(sender);
     if (entry !== undefined && !entry.member.canPublishData) {
       this.#onDropped('not-allowed');
       return undefined;
@@ -181,12 +216,14 @@ export class RoomData {
     return entry;
   }
 
-  #fanOut(packet: DataPacket, kind: DataKind, senderSid: string): void {
-    const { roomName } = this.#entries.get(senderSid)?.member.identity ?? { roomName: '' };
+  #fanOut(packet: DataPacket, kind: DataKind, sender: Entry): void {
+    const { roomName, participantSid } = sender.member.identity;
+    sender.lastOrder += kind === 'reliable' ? 1 : 0;
     const encoded: PeerPacket = {
       roomName,
-      senderSid,
+      senderSid: participantSid,
       sequence: packet.sequence,
+      order: kind === 'reliable' ? sender.lastOrder : 0,
       reliable: kind === 'reliable',
       destinations: [...(destinationsOf(packet) ?? [])],
       metrics: packet.value.case === 'metrics',
@@ -202,13 +239,17 @@ export class RoomData {
     if (destinations.length === 0) {
       return false;
     }
-    const identities = [...this.#entries.values()].map(({ member }) => member.identity);
+    const present = [...this.#entries.values()].filter(({ member }) => member.isPresent);
+    const identities = present.map(({ member }) => member.identity);
     const names = new Set(identities.flatMap(({ identity, participantSid }) => [identity, participantSid]));
     return destinations.every((name) => names.has(name));
   }
 
   #spread(packet: PeerPacket, origin: 'own' | 'remote'): void {
-    const { senderSid, sequence, metrics } = packet;
+    const { senderSid, sequence, order, metrics } = packet;
+    if (order > 0) {
+      this.#noteSpread(senderSid, order);
+    }
     const destinations = packet.destinations.length === 0 ? undefined : new Set<string>(packet.destinations);
     const accepts = (recipient: LegIdentity): boolean => {
       if (recipient.participantSid === senderSid || (metrics && recipient.canSubscribeMetrics !== true)) {
@@ -222,6 +263,7 @@ export class RoomData {
       bytes: packet.packet,
       senderSid,
       sequence,
+      order,
       accepts,
       ...(origin === 'own' ? { own: packet } : {}),
     });
@@ -230,7 +272,7 @@ export class RoomData {
   #deliver(kind: DataKind, packet: CachedPacket): void {
     for (const { member } of this.#entries.values()) {
       if (packet.accepts(member.identity)) {
-        member.deliver(kind, packet.bytes);
+        member.deliver(kind, packet);
       }
     }
     if (kind === 'reliable') {
@@ -238,9 +280,32 @@ export class RoomData {
     }
   }
 
+  #noteSpread(senderSid: string, order: number): void {
+    const known = this.#spreadUpTo.get(senderSid);
+    if (known === undefined || order > known.order) {
+      this.#spreadUpTo.delete(senderSid);
+      this.#spreadUpTo.set(senderSid, { order, atMs: this.#options.now() });
+      this.#forgetOldSpread(maxSpread);
+    }
+  }
+
+  /** @param atLeast entries before it is worth the while */
+  #forgetOldSpread(atLeast: number): void {
+    if (this.#spreadUpTo.size <= atLeast) {
+      return;
+    }
+    const oldestMs = this.#options.now() - rememberSpreadMs;
+    for (const [senderSid, { atMs }] of this.#spreadUpTo) {
+      if (atMs >= oldestMs) {
+        return;
+      }
+      this.#spreadUpTo.delete(senderSid);
+    }
+  }
+
   #replay(member: DataMember, packet: CachedPacket): void {
     if (packet.accepts(member.identity)) {
-      member.deliver('reliable', packet.bytes);
+      member.deliver('reliable', packet);
     }
   }
 }

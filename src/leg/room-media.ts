@@ -4,8 +4,8 @@ import type { ProducerLevel } from '../media/media-types.ts';
 import type { RoomRouter } from '../media/room-router.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
 import type { Logger } from '../observe/log.ts';
-import type { NodeId, TrackSid } from '../protocol/ids.ts';
-import type { LegToHost, TrackLevel, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { LegId, NodeId, TrackSid } from '../protocol/ids.ts';
+import type { LegToHost, ProducerRef, TrackLevel } from '../protocol/leg-messages.ts';
 import type { PeerPacket } from '../protocol/leg-peer-messages.ts';
 import type { Leg } from './leg.ts';
 import type { DataDropReason } from './observer.ts';
@@ -41,7 +41,7 @@ export class RoomMedia implements ProducerDirectory, PeerRoom {
   readonly #options: RoomMediaOptions;
   readonly #routers = new Map<number, Promise<RoomRouter>>();
   readonly #producers = new Map<string, PublishedProducer>();
-  readonly #legs = new Map<string, Leg>();
+  readonly #legs = new Map<LegId, Leg>();
   readonly #closing = new Set<Leg>();
   readonly #workers = new Map<number, WorkerProducers>();
   readonly #remoteLayers = new RemoteLayers();
@@ -63,7 +63,7 @@ export class RoomMedia implements ProducerDirectory, PeerRoom {
     });
   }
 
-  get legs(): ReadonlyMap<string, Leg> {
+  get legs(): ReadonlyMap<LegId, Leg> {
     return this.#legs;
   }
 
@@ -123,12 +123,14 @@ export class RoomMedia implements ProducerDirectory, PeerRoom {
   }
 
   /** What a leg subscribes to; the part that lives elsewhere is brought to its worker. */
-  setWishes(leg: Leg, subscriptions: readonly WantedSubscription[]): void {
-    const { participantSid } = leg.identity;
-    const elsewhere = subscriptions.filter(
-      ({ home }) => home.nodeId !== this.nodeId || home.workerIndex !== leg.workerIndex,
-    );
-    this.producersOn(leg.workerIndex).setWishes(participantSid, elsewhere);
+  setWishes(leg: Leg, wishes: readonly ProducerRef[]): void {
+    const elsewhere = wishes.filter(({ home }) => home.nodeId !== this.nodeId || home.workerIndex !== leg.workerIndex);
+    this.producersOn(leg.workerIndex).setWishes(leg.legId, elsewhere);
+  }
+
+  /** Resolves when what was sent so far has arrived at the other nodes of the room. */
+  async dataArrived(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => this.#options.peer(node).dataArrived()));
   }
 
   receivePacket(packet: PeerPacket): void {
@@ -178,15 +180,15 @@ export class RoomMedia implements ProducerDirectory, PeerRoom {
   }
 
   add(leg: Leg): void {
-    this.#legs.set(leg.identity.participantSid, leg);
+    this.#legs.set(leg.legId, leg);
     this.data.join(leg);
   }
 
   /** Takes a leg out and closes it. @returns when the engine holds nothing of it any more. */
   async remove(leg: Leg): Promise<void> {
-    this.#legs.delete(leg.identity.participantSid);
-    this.data.leave(leg.identity.participantSid);
-    this.#workers.get(leg.workerIndex)?.setWishes(leg.identity.participantSid, []);
+    this.#legs.delete(leg.legId);
+    this.data.leave(leg.legId);
+    this.#workers.get(leg.workerIndex)?.setWishes(leg.legId, []);
     this.#closing.add(leg);
     await leg.close();
     this.#closing.delete(leg);

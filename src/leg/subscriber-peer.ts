@@ -1,10 +1,14 @@
 /** The connection on which the server offers: slots, consumers, one offer at a time, and the server's data channels. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { PlenumError } from '../lib/errors.ts';
 import type { DataSubscriber } from '../media/data-subscriber.ts';
+import type { MediaConsumer } from '../media/media-consumer.ts';
+import { dataChannelLabels } from '../media/media-types.ts';
 import type { PeerTransport } from '../media/peer-transport.ts';
 import type { RoomRouter } from '../media/room-router.ts';
 import type { Logger } from '../observe/log.ts';
 import type { ActualSubscription, TransportState, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { SubscriberSnapshot } from '../protocol/leg-snapshot.ts';
 import { formatSubscriberOffer } from '../sdp/offer.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
 import { readSubscriberAnswer } from '../sdp/subscriber-answer.ts';
@@ -15,7 +19,7 @@ import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import type { ConsumableProducers } from './published-producer.ts';
 import { ReconcileLoop } from './reconcile-loop.ts';
-import { SubscriberSections, type Held } from './subscriber-sections.ts';
+import { SubscriberSections, type AppliedSettings, type Held } from './subscriber-sections.ts';
 
 export type SubscriberPeerOptions = {
   router: () => Promise<RoomRouter>;
@@ -27,6 +31,8 @@ export type SubscriberPeerOptions = {
   /** See `SubscriberSections`. */
   retiresSections: boolean;
   answerTimeoutMs: number;
+  /** Of the leg that this one is to take over from; it then waits for `activate`. */
+  continues?: SubscriberSnapshot;
   log: Logger;
   hooks: PeerHooks & {
     offer: (id: number, sdp: string, midToTrackId: Record<string, string>) => void;
@@ -35,6 +41,10 @@ export type SubscriberPeerOptions = {
   };
 };
 
+/** `waiting`: makes itself ready to take over; `holding`: another one is about to take over, or has. */
+type Phase = 'active' | 'waiting' | 'holding';
+
+const holdLookMs = 10;
 const collectMs = 10;
 const spacingMs = 100;
 const quickOffers = 4;
@@ -44,8 +54,12 @@ const layout = { data: true, probator: true } as const;
 export class SubscriberPeer {
   readonly #options: SubscriberPeerOptions;
   readonly #loop: ReconcileLoop;
-  readonly #negotiation: Negotiation;
+  #negotiation: Negotiation;
   readonly #sections: SubscriberSections;
+  /** The client's connection had other transports before. */
+  readonly #isContinued: boolean;
+  #phase: Phase;
+  #sessionId: string;
   #transport: PeerTransport | undefined;
   #desired: readonly WantedSubscription[] = [];
   #desiredVersion = 0;
@@ -54,6 +68,7 @@ export class SubscriberPeer {
   #lastOffer: { id: number; sdp: string; midToTrackId: Record<string, string> } | undefined;
   #answer: { id: number; sdp: string } | undefined;
   #restartWanted = false;
+  #data: DataSubscriber | undefined;
   #gaveUp = false;
   #bitrateCapBps: { wanted: number; applied: number } = { wanted: 0, applied: 0 };
   #sdpVersion = 0;
@@ -63,12 +78,16 @@ export class SubscriberPeer {
   constructor(options: SubscriberPeerOptions) {
     this.#options = options;
     this.#sections = new SubscriberSections({ retires: options.retiresSections });
-    this.#negotiation = new Negotiation(
-      { collectMs, spacingMs, quickOffers, answerTimeoutMs: options.answerTimeoutMs },
-      options.firstOfferId,
-    );
+    const { continues } = options;
+    this.#isContinued = continues !== undefined;
+    this.#phase = this.#isContinued ? 'waiting' : 'active';
+    this.#sessionId = options.sessionId;
+    this.#negotiation = this.#createNegotiation(options.firstOfferId);
     this.#loop = new ReconcileLoop({ pass: () => this.#pass(), onError: (error) => this.#report(error) });
     this.#negotiation.change(options.now(), { urgent: true });
+    if (continues !== undefined) {
+      this.#restore(continues);
+    }
   }
 
   get state(): TransportState {
@@ -92,6 +111,61 @@ export class SubscriberPeer {
     return this.#reachedVersion;
   }
 
+  /** Whether it could take over: there is a transport, and a consumer for every section that has a track. */
+  get isReady(): boolean {
+    const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
+    const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
+    return this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true);
+  }
+
+  snapshot(): SubscriberSnapshot {
+    return {
+      sessionId: this.#sessionId,
+      sdpVersion: this.#sdpVersion,
+      nextOfferId: this.#negotiation.nextId,
+      bitrateCapBps: this.#bitrateCapBps.wanted,
+      channels: dataChannelLabels.filter((label) => this.#data?.isOpen(label)),
+      ...this.#sections.snapshot(),
+    };
+  }
+
+  /**
+   * Nothing is offered or changed any more. Resolves when nothing is under way.
+   * @param keepsOffer an offer that is not answered yet is waited for; else it counts as lost
+   * @returns false when the client does not answer in time
+   */
+  async hold(keepsOffer: boolean, timeoutMs: number): Promise<boolean> {
+    this.#phase = 'holding';
+    clearTimeout(this.#timer);
+    if (!keepsOffer) {
+      this.#sections.dropOffer();
+      this.#negotiation.restart(this.#options.now());
+    }
+    const deadlineMs = this.#options.now() + timeoutMs;
+    while (this.#negotiation.answerDeadlineMs() !== undefined && this.#options.now() < deadlineMs && !this.#closed) {
+      await delay(holdLookMs);
+    }
+    await this.#loop.idle();
+    return this.#negotiation.answerDeadlineMs() === undefined;
+  }
+
+  /** It goes on after `hold`. */
+  release(): void {
+    if (this.#phase === 'holding') {
+      this.#phase = 'active';
+      this.#loop.request();
+    }
+  }
+
+  /** It takes over: what the client has of the connection is in the snapshot, and its next offer is the one of this end. */
+  async activate(snapshot: SubscriberSnapshot): Promise<void> {
+    await this.#loop.idle();
+    this.#restore(snapshot);
+    this.#phase = 'active';
+    this.#negotiation.change(this.#options.now(), { urgent: true });
+    this.#loop.request();
+  }
+
   setDesired(desired: readonly WantedSubscription[], version: number): void {
     this.#desired = desired;
     this.#desiredVersion = version;
@@ -107,6 +181,19 @@ export class SubscriberPeer {
   clientAnswer(id: number, sdp: string): void {
     this.#answer = { id, sdp };
     this.#loop.request();
+  }
+
+  #createNegotiation(firstOfferId: number): Negotiation {
+    const { answerTimeoutMs } = this.#options;
+    return new Negotiation({ collectMs, spacingMs, quickOffers, answerTimeoutMs }, firstOfferId);
+  }
+
+  #restore(snapshot: SubscriberSnapshot): void {
+    this.#sessionId = snapshot.sessionId;
+    this.#sdpVersion = snapshot.sdpVersion;
+    this.#bitrateCapBps.wanted = snapshot.bitrateCapBps;
+    this.#negotiation = this.#createNegotiation(snapshot.nextOfferId);
+    this.#sections.restore(snapshot);
   }
 
   /** The client has a new socket: new ICE credentials in a new offer; an offer that it did not answer counts as lost. */
@@ -147,12 +234,15 @@ export class SubscriberPeer {
     if (transport === undefined || transport.closed || this.#closed) {
       return;
     }
+    if (this.#phase === 'holding') {
+      return this.#applyAnswer(transport);
+    }
     await this.#restartIce(transport);
     await this.#applyAnswer(transport);
     await this.#applyCap(transport);
     await this.#reconcile(transport);
     // A restart that came meanwhile is the next pass: an offer with the old credentials would only be in its way.
-    if (!this.#closed && !transport.closed && !this.#restartWanted) {
+    if (!this.#closed && !transport.closed && !this.#restartWanted && this.#phase === 'active') {
       this.#negotiate(transport);
     }
   }
@@ -166,8 +256,9 @@ export class SubscriberPeer {
     }
     this.#transport = transport;
     transport.on('state', (state) => this.#onState(state));
-    const data = await transport.openDataSubscriber();
+    const data = await transport.openDataSubscriber(this.#options.continues?.channels);
     if (!this.#closed) {
+      this.#data = data;
       this.#options.hooks.dataReady(data);
     }
     return transport;
@@ -175,6 +266,8 @@ export class SubscriberPeer {
 
   #onState(state: TransportState): void {
     this.#options.hooks.changed();
+    // Forwarding waits for it where another transport served the client before.
+    this.#loop.request();
     if (state === 'failed') {
       this.#options.hooks.failed('dtls-failed', 'DTLS of the subscriber connection failed');
     } else if (state === 'disconnected') {
@@ -265,7 +358,90 @@ export class SubscriberPeer {
         return this.#reopen(transport, action);
       case 'tune':
         return this.#tune(action.want);
+      case 'readySuccessor':
+        return this.#readySuccessor(transport, action);
+      case 'dropSuccessor':
+        return this.#dropSuccessor(action.trackSid);
+      case 'swap':
+        return this.#swap(transport, action);
     }
+  }
+
+  #dropSuccessor(trackSid: string): void {
+    const held = this.#sections.held.get(trackSid);
+    if (held !== undefined) {
+      this.#sections.setSuccessor(held, undefined);
+      this.#options.hooks.changed();
+    }
+  }
+
+  /** A paused consumer, and the way to it: whatever its producer gets from now on comes here. */
+  async #readySuccessor(
+    transport: PeerTransport,
+    action: Extract<SubscriptionAction, { kind: 'readySuccessor' }>,
+  ): Promise<void> {
+    const { want, producerId, transportCc } = action;
+    const held = this.#sections.held.get(want.trackSid);
+    if (held === undefined) {
+      return;
+    }
+    try {
+      const { consumer, applied } = await this.#createConsumer(transport, {
+        want,
+        mid: held.mid,
+        producerId,
+        transportCc,
+      });
+      if (this.#closed || this.#sections.held.get(want.trackSid) !== held) {
+        consumer.close();
+        return;
+      }
+      this.#sections.setSuccessor(held, { producerId, transportCc, consumer, applied });
+      this.#options.producers.setTaken(consumer, !want.paused);
+      this.#options.hooks.changed();
+    } catch (error) {
+      // The publisher's move is not over yet; when it is, the consumer is made after all.
+      this.#options.log.debug({ err: error, trackSid: want.trackSid }, 'a consumer could not be made in advance');
+    }
+  }
+
+  async #swap(transport: PeerTransport, action: { want: WantedSubscription; transportCc: boolean }): Promise<void> {
+    const { want, transportCc } = action;
+    const held = this.#sections.held.get(want.trackSid);
+    if (held === undefined) {
+      return;
+    }
+    if (!this.#sections.swap(held, want, transportCc)) {
+      await this.#consume(transport, held);
+      return;
+    }
+    const { consumer } = held;
+    consumer?.once('close', (reason) => this.#onConsumerClosed(held, consumer, reason));
+    this.#negotiation.change(this.#options.now());
+    this.#options.hooks.changed();
+  }
+
+  async #createConsumer(
+    transport: PeerTransport,
+    options: { want: WantedSubscription; mid: string; producerId: string; transportCc: boolean },
+  ): Promise<{ consumer: MediaConsumer; applied: AppliedSettings }> {
+    const { want, mid, producerId, transportCc } = options;
+    const published = this.#options.producers.producer(producerId);
+    const layers = published === undefined ? undefined : chooseLayers(published.facts, want);
+    const consumer = await transport.consume({
+      producerId,
+      mid,
+      // Forwarding starts with the answer: packets before it would reach a client that cannot place them.
+      paused: true,
+      bwe: transportCc,
+      ...(layers === undefined
+        ? {}
+        : { preferredLayers: { spatial: layers.spatialLayer, temporal: layers.temporalLayer } }),
+    });
+    return {
+      consumer,
+      applied: { spatial: layers?.spatialLayer ?? 0, temporal: layers?.temporalLayer ?? 0, priority: 0 },
+    };
   }
 
   #closeTrack(trackSid: string): void {
@@ -284,25 +460,22 @@ export class SubscriberPeer {
   }
 
   async #consume(transport: PeerTransport, held: Held): Promise<void> {
-    const published = this.#options.producers.producer(held.producerId);
-    const layers = published === undefined ? undefined : chooseLayers(published.facts, held.want);
+    const { want, mid, producerId, transportCc } = held;
     try {
-      const consumer = await transport.consume({
-        producerId: held.producerId,
-        mid: held.mid,
-        // Forwarding starts with the answer: packets before it would reach a client that cannot place them.
-        paused: true,
-        bwe: held.transportCc,
-        ...(layers === undefined
-          ? {}
-          : { preferredLayers: { spatial: layers.spatialLayer, temporal: layers.temporalLayer } }),
-      });
+      const { consumer, applied } = await this.#createConsumer(transport, { want, mid, producerId, transportCc });
       if (this.#closed || this.#sections.held.get(held.trackSid) !== held) {
         consumer.close();
         return;
       }
+      if (this.#phase === 'waiting' && !this.#sections.isLike(held, consumer)) {
+        consumer.close();
+        this.#options.hooks.failed('move-failed', 'this node numbers codecs or extensions in another way');
+        return;
+      }
       this.#sections.attach(held, consumer);
-      held.applied = { spatial: layers?.spatialLayer ?? 0, temporal: layers?.temporalLayer ?? 0, priority: 0 };
+      held.applied = applied;
+      this.#options.hooks.changed();
+      this.#options.producers.setTaken(consumer, this.#isContinued && !want.paused);
       consumer.once('close', (reason) => this.#onConsumerClosed(held, consumer, reason));
       this.#negotiation.change(this.#options.now());
     } catch (error) {
@@ -362,11 +535,14 @@ export class SubscriberPeer {
     if (want.priority !== applied.priority) {
       requests.push(consumer.setPriority(want.priority));
     }
-    const paused = want.paused || !held.bound;
+    // An early request for a key frame would only use up the publisher's allowance of them.
+    const isUp = !this.#isContinued || this.state === 'connected';
+    const paused = want.paused || !held.bound || !isUp;
     if (paused !== consumer.paused) {
       requests.push(paused ? consumer.pause() : consumer.resume());
     }
-    this.#options.producers.setTaken(consumer, !paused);
+    // What is to flow as soon as the client has come over is brought here before.
+    this.#options.producers.setTaken(consumer, this.#isContinued ? !want.paused : !paused);
     held.applied = { spatial, temporal, priority: want.priority };
     await Promise.all(requests);
   }
@@ -391,7 +567,7 @@ export class SubscriberPeer {
     const { slots, midToTrackId } = this.#sections.offer();
     const sdp = formatSubscriberOffer({
       transport: transport.local,
-      sessionId: this.#options.sessionId,
+      sessionId: this.#sessionId,
       version: this.#sdpVersion,
       ...layout,
       slots,

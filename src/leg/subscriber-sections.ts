@@ -1,6 +1,7 @@
 /** What the subscriber connection carries: subscriptions, their consumers, and the sections that hold them. */
 import type { MediaConsumer } from '../media/media-consumer.ts';
 import type { ActualSubscription, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { SubscriberSnapshot } from '../protocol/leg-snapshot.ts';
 import type { SubscriberSlot } from '../sdp/offer.ts';
 import type { MediaKind, RtpParameters } from '../sdp/rtp.ts';
 import type { HeldSubscription } from '../subscription/plan-subscriptions.ts';
@@ -15,8 +16,23 @@ export type Held = HeldSubscription & {
   /** The client accepted that offer. */
   bound: boolean;
   /** What the consumer was told last. */
-  applied: { spatial: number; temporal: number; priority: number } | undefined;
+  applied: AppliedSettings | undefined;
+  /** Of the producer that is going to carry the track. */
+  successor: Successor | undefined;
+  /** Goes on until the client has accepted the one that took its place. */
+  former: MediaConsumer | undefined;
 };
+
+export type AppliedSettings = { spatial: number; temporal: number; priority: number };
+
+/** A paused consumer beside the one that flows. */
+export type Successor = { producerId: string; transportCc: boolean; consumer: MediaConsumer; applied: AppliedSettings };
+
+/** What of a snapshot concerns the sections. */
+export type SectionsSnapshot = Pick<
+  SubscriberSnapshot,
+  'nextMid' | 'slots' | 'order' | 'media' | 'subscriptions' | 'refused'
+>;
 
 type OfferedSection = { slot: SubscriberSlot; consumer: MediaConsumer | undefined };
 
@@ -28,13 +44,13 @@ const firstMid = 1;
 export class SubscriberSections {
   readonly #slots: SlotTable;
   readonly #retires: boolean;
-  readonly #held = new Map<string, Held>();
+  #held = new Map<string, Held>();
   /** Producer by track sid whose codec the client refused. */
   readonly #refused = new Map<string, string>();
   /** Media of each section as it was last offered: an inactive section still has to state codecs. */
   readonly #media = new Map<string, { kind: MediaKind; rtpParameters: RtpParameters }>();
   /** Mids in the order in which they first appeared in an offer, which is the order of the sections for ever. */
-  readonly #order: string[] = [];
+  #order: string[] = [];
   #offered: OfferedSection[] = [];
 
   /** @param options.retires a section serves one track only, for clients that do not notice a track that comes back in it. */
@@ -53,19 +69,7 @@ export class SubscriberSections {
 
   /** Takes a slot before anything is awaited, so that no other subscription can get it meanwhile. */
   open(want: WantedSubscription, transportCc: boolean): Held {
-    const held: Held = {
-      trackSid: want.trackSid,
-      producerId: want.producerId,
-      kind: want.kind,
-      transportCc,
-      ended: false,
-      want,
-      mid: this.#slots.take(want.kind, want.trackSid),
-      consumer: undefined,
-      offered: false,
-      bound: false,
-      applied: undefined,
-    };
+    const held = emptyHeld({ want, transportCc, mid: this.#slots.take(want.kind, want.trackSid) });
     this.#held.set(want.trackSid, held);
     this.#refused.delete(want.trackSid);
     return held;
@@ -76,9 +80,40 @@ export class SubscriberSections {
     const held = this.#held.get(trackSid);
     if (held !== undefined) {
       this.#held.delete(trackSid);
-      held.consumer?.close();
+      closeConsumers(held);
       this.#slots.release(held.mid);
     }
+  }
+
+  setSuccessor(held: Held, successor: Successor | undefined): void {
+    held.successor?.consumer.close();
+    held.successor = successor;
+    held.successorId = successor?.producerId;
+  }
+
+  /**
+   * Another producer takes over the slot. @returns false when its consumer has yet to be made.
+   * What flowed goes on until the client has answered.
+   */
+  swap(held: Held, want: WantedSubscription, transportCc: boolean): boolean {
+    const { successor } = held;
+    const isReady = successor?.producerId === want.producerId && successor.transportCc === transportCc;
+    const fits = isReady && !successor.consumer.closed;
+    const flowing = held.consumer;
+    held.consumer = undefined;
+    this.reopen(held, transportCc);
+    held.former?.close();
+    held.former = flowing;
+    held.want = want;
+    held.producerId = want.producerId;
+    held.ended = false;
+    if (successor !== undefined && fits) {
+      held.successor = undefined;
+      held.applied = successor.applied;
+      this.attach(held, successor.consumer);
+    }
+    this.setSuccessor(held, undefined);
+    return fits;
   }
 
   /** The same slot gets another consumer. */
@@ -91,8 +126,15 @@ export class SubscriberSections {
     held.applied = undefined;
   }
 
+  /** Whether the section can go on with this consumer: the client knows its codecs and extensions by their numbers. */
+  isLike(held: Held, consumer: MediaConsumer): boolean {
+    const media = this.#media.get(held.mid);
+    return media === undefined || numbersOf(media.rtpParameters) === numbersOf(consumer.rtpParameters);
+  }
+
   attach(held: Held, consumer: MediaConsumer): void {
     held.consumer = consumer;
+    held.awaitsConsumer = false;
     this.#media.set(held.mid, { kind: held.kind, rtpParameters: consumer.rtpParameters });
   }
 
@@ -144,6 +186,56 @@ export class SubscriberSections {
     return { slots: this.#offered.map((section) => section.slot), midToTrackId };
   }
 
+  snapshot(): SectionsSnapshot {
+    return {
+      ...this.#slots.snapshot(),
+      order: [...this.#order],
+      media: [...this.#media].map(([mid, media]) => ({ mid, ...media })),
+      subscriptions: [...this.#held.values()].map(({ mid, producerId, transportCc, want }) => ({
+        mid,
+        producerId,
+        transportCc,
+        want,
+      })),
+      refused: [...this.#refused].map(([trackSid, producerId]) => ({ trackSid, producerId })),
+    };
+  }
+
+  /** Becomes like those of another leg; consumers that were made for an earlier state of them stay where they fit. */
+  restore(snapshot: SectionsSnapshot): void {
+    const before = this.#held;
+    this.#slots.restore(snapshot);
+    this.#order = [...snapshot.order];
+    this.#offered = [];
+    this.#media.clear();
+    for (const { mid, kind, rtpParameters } of snapshot.media) {
+      this.#media.set(mid, { kind, rtpParameters });
+    }
+    this.#refused.clear();
+    for (const { trackSid, producerId } of snapshot.refused) {
+      this.#refused.set(trackSid, producerId);
+    }
+    this.#held = new Map();
+    for (const { mid, producerId, transportCc, want } of snapshot.subscriptions) {
+      const known = before.get(want.trackSid);
+      const consumer = known?.consumer;
+      if (known?.mid === mid && known.producerId === producerId && consumer?.closed === false) {
+        before.delete(want.trackSid);
+        this.attach(known, consumer);
+        this.#held.set(want.trackSid, known);
+      } else {
+        this.#held.set(want.trackSid, {
+          ...emptyHeld({ want, transportCc, mid }),
+          producerId,
+          awaitsConsumer: true,
+        });
+      }
+    }
+    for (const gone of before.values()) {
+      closeConsumers(gone);
+    }
+  }
+
   get offeredSlots(): SubscriberSlot[] {
     return this.#offered.map((section) => section.slot);
   }
@@ -161,6 +253,8 @@ export class SubscriberSections {
       if (held !== undefined && consumer !== undefined && held.consumer === consumer) {
         if (sections.accepted.has(slot.mid)) {
           held.bound = true;
+          held.former?.close();
+          held.former = undefined;
         } else {
           this.refuse(held);
           changed = true;
@@ -182,9 +276,10 @@ export class SubscriberSections {
 
   actual(missing: readonly WantedSubscription[]): ActualSubscription[] {
     const states: ActualSubscription[] = [];
-    for (const { want, offered, bound, ended, producerId } of this.#held.values()) {
+    for (const { want, offered, bound, ended, producerId, successorId } of this.#held.values()) {
       if (offered && !ended) {
-        states.push({ trackSid: want.trackSid, producerId, state: bound ? 'bound' : 'offered' });
+        const ready = successorId === undefined ? {} : { successorId };
+        states.push({ trackSid: want.trackSid, producerId, state: bound ? 'bound' : 'offered', ...ready });
       }
     }
     for (const [trackSid, producerId] of this.#refused) {
@@ -209,4 +304,35 @@ export class SubscriberSections {
       }
     }
   }
+}
+
+function emptyHeld(options: { want: WantedSubscription; transportCc: boolean; mid: string }): Held {
+  const { want, transportCc, mid } = options;
+  return {
+    trackSid: want.trackSid,
+    producerId: want.producerId,
+    kind: want.kind,
+    transportCc,
+    ended: false,
+    want,
+    mid,
+    consumer: undefined,
+    offered: false,
+    bound: false,
+    applied: undefined,
+    successor: undefined,
+    successorId: undefined,
+    former: undefined,
+  };
+}
+
+function numbersOf({ codecs, headerExtensions = [] }: RtpParameters): string {
+  const codecNumbers = codecs.map(({ mimeType, payloadType }) => `${mimeType.toLowerCase()} ${payloadType}`);
+  return JSON.stringify([codecNumbers, headerExtensions.map(({ uri, id }) => `${uri} ${id}`).toSorted()]);
+}
+
+function closeConsumers({ consumer, former, successor }: Held): void {
+  consumer?.close();
+  former?.close();
+  successor?.consumer.close();
 }

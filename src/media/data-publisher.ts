@@ -37,8 +37,17 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
   #started: Promise<void> | undefined;
   #closeReason: MediaCloseReason | undefined;
 
-  constructor(options: { transport: types.WebRtcTransport; bus: DataBus; log: Logger }) {
+  /** @param options.channels that the client opened on a connection that this one continues; it does not open them again */
+  constructor(options: {
+    transport: types.WebRtcTransport;
+    bus: DataBus;
+    channels: readonly { streamId: number; label: string }[];
+    log: Logger;
+  }) {
     super();
+    for (const { streamId, label } of options.channels) {
+      this.#labels.set(streamId, label);
+    }
     this.#transport = options.transport;
     this.#bus = options.bus;
     this.#log = options.log;
@@ -67,7 +76,8 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
   }
 
   async #start(): Promise<void> {
-    await Promise.all(awaitedStreamIds.map((streamId) => this.#listen(streamId)));
+    const streamIds = new Set([...awaitedStreamIds, ...this.#labels.keys()]);
+    await Promise.all([...streamIds].map((streamId) => this.#listen(streamId)));
   }
 
   async #listen(streamId: number): Promise<void> {

@@ -60,6 +60,8 @@ export type DataSubscriberOptions = {
   transport: types.WebRtcTransport;
   bus: DataBus;
   reliableQueueBytes: number;
+  /** Labels of channels that the client has from a connection that this one continues. */
+  known: readonly string[];
   log: Logger;
 };
 
@@ -70,6 +72,8 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   readonly #log: Logger;
   readonly #streams: ReadonlyMap<DataChannelLabel, OutgoingStream>;
   readonly #channels = new Map<DataChannelLabel, Channel>();
+  /** The client would not answer to an OPEN for one of these. */
+  readonly #known: ReadonlySet<string>;
   #subchannel = 0;
   #started: Promise<void> | undefined;
   #stuck = false;
@@ -80,6 +84,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     super();
     this.#transport = options.transport;
     this.#bus = options.bus;
+    this.#known = new Set(options.known);
     this.#log = options.log;
     this.#streams = new Map(
       dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]),
@@ -96,6 +101,17 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   counters(label: DataChannelLabel): StreamCounters {
     return this.#stream(label).counters;
+  }
+
+  /** Whether nothing reliable waits to be put on the wire, here or in the worker. What is on its way counts as sent. */
+  async isDrained(): Promise<boolean> {
+    const channel = this.#channels.get('_reliable');
+    if (channel === undefined || this.#closeReason !== undefined) {
+      return this.#stream('_reliable').counters.queuedBytes === 0;
+    }
+    this.#bus.flush();
+    const bufferedBytes = await channel.consumer.getBufferedAmount().catch(() => 0);
+    return bufferedBytes === 0 && channel.stream.counters.queuedBytes === 0;
   }
 
   /** Makes the channels; they open when SCTP is up. Reliable messages sent before are kept. */
@@ -222,6 +238,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   #sctpState(state: types.SctpState | undefined): void {
     if (state === 'connected') {
+      for (const label of dataChannelLabels.filter((name) => this.#known.has(name))) {
+        this.#opened(label);
+      }
       this.#offerChannels(openRetryMs);
     } else if (state === 'failed' || state === 'closed') {
       this.#becomeStuck('association-closed');

@@ -231,21 +231,28 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     await this.#transport.enableTraceEvent(['bwe']);
   }
 
-  /** Receives what the client sends on the channels that it opens. Call before the answer goes out; once per transport. */
-  async openDataPublisher(): Promise<DataPublisher> {
+  /**
+   * Receives what the client sends on the channels that it opens. Call before the answer goes out; once per transport.
+   * @param channels that it has from a connection that this one continues
+   */
+  async openDataPublisher(channels: readonly { streamId: number; label: string }[] = []): Promise<DataPublisher> {
     const bus = await this.#dataBus();
-    this.#publisher ??= new DataPublisher({ transport: this.#transport, bus, log: this.#log });
+    this.#publisher ??= new DataPublisher({ transport: this.#transport, bus, channels, log: this.#log });
     await this.#started(this.#publisher);
     return this.#publisher;
   }
 
-  /** Opens the server's channels to the client as soon as SCTP is up. Once per transport. */
-  async openDataSubscriber(): Promise<DataSubscriber> {
+  /**
+   * Opens the server's channels to the client as soon as SCTP is up. Once per transport.
+   * @param known labels of those that the client has from a connection that this one continues
+   */
+  async openDataSubscriber(known: readonly string[] = []): Promise<DataSubscriber> {
     const bus = await this.#dataBus();
     this.#subscriber ??= new DataSubscriber({
       transport: this.#transport,
       bus,
       reliableQueueBytes: this.#reliableQueueBytes,
+      known,
       log: this.#log,
     });
     await this.#started(this.#subscriber);

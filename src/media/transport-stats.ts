@@ -16,7 +16,7 @@ export type StreamStats = {
   score: number;
 };
 
-export type ProducerLayerStats = StreamStats & { ssrc: number; rid: string };
+export type ProducerLayerStats = StreamStats & { ssrc: number; rid: string; rtxSsrc: number | undefined };
 
 /** Sums over all encodings, the worst of them for times; `layers` are low to high. */
 export type ProducerStats = StreamStats & {
@@ -95,7 +95,12 @@ async function producerStats(producer: MediaProducer, traffic: StreamTraffic[]):
   const streams = await producer.getStats();
   traffic.push(...streams.map((stats) => streamTraffic(producer.id, 'incoming', stats)));
   const layers = streams
-    .map((stats) => ({ ...streamStats(stats, clockRateOf(producer)), ssrc: stats.ssrc, rid: stats.rid ?? '' }))
+    .map((stats) => ({
+      ...streamStats(stats, clockRateOf(producer)),
+      ssrc: stats.ssrc,
+      rid: stats.rid ?? '',
+      rtxSsrc: stats.rtxSsrc,
+    }))
     .toSorted((a, b) => position(encodings, a) - position(encodings, b));
   return {
     producerId: producer.id,

@@ -162,6 +162,9 @@ function readyToMove(view: DrainView, plan: Plan, legs: readonly DrainLeg[]): Dr
   if (isGathering) {
     return [];
   }
+  if (legs.filter(({ publishes }) => publishes).length <= view.pacing.maxPublishersInTurn) {
+    return nextInTurn(view, plan, { legs, prepared });
+  }
   const lastAgeMs = Math.min(
     ...legs.flatMap(({ publishes, move }) => (publishes && move.kind === 'triggered' ? [move.ageMs] : [])),
   );
@@ -172,6 +175,21 @@ function readyToMove(view: DrainView, plan: Plan, legs: readonly DrainLeg[]): Dr
     plan.wakesInMs.push(view.pacing.renegotiationIntervalMs - lastAgeMs);
   }
   return prepared.filter((leg) => !leg.publishes);
+}
+
+type Turn = { legs: readonly DrainLeg[]; prepared: readonly DrainLeg[] };
+
+/**
+ * One publisher after another, then the others: whose connection restarts together with that of somebody it hears is
+ * without sound for the sum of both.
+ */
+function nextInTurn({ pacing }: DrainView, plan: Plan, { legs, prepared }: Turn): DrainLeg[] {
+  if (prepared.length > 0 && legs.some(({ publishes, move }) => publishes && move.kind === 'triggered')) {
+    plan.wakesInMs.push(pacing.batchIntervalMs);
+    return [];
+  }
+  const publisher = prepared.find(({ publishes }) => publishes);
+  return publisher === undefined ? [...prepared] : [publisher];
 }
 
 function isWaiting({ move }: DrainLeg): boolean {

@@ -117,9 +117,25 @@ describe('drain by migration', () => {
     assert.deepEqual(actions({ legs }), ['prepare cid on A']);
   });
 
-  it('moves subscribers in place and publishers by a resume, publishers first, in one step of the room', () => {
-    const legs = [leg('sub', prepared()), leg('pub', prepared(), { publishes: true })];
-    assert.deepEqual(actions({ legs }), ['lobby: pub resume, sub in-place']);
+  it('moves publishers by a resume, one after another, and then the subscribers of their room in place', () => {
+    const ready = ['pub1', 'pub2'].map((name) => leg(name, prepared(), { publishes: true }));
+    const subscribers = ['sub1', 'sub2'].map((name) => leg(name, prepared()));
+    const [, second] = ready;
+    assert.ok(second !== undefined);
+    assert.deepEqual(actions({ legs: [...subscribers, ...ready] }), ['lobby: pub1 resume']);
+    const gone = leg('pub1', triggered(900), { publishes: true });
+    const { actions: none, againInMs } = plan({ legs: [...subscribers, gone, second], sinceLastBatchMs: 900 });
+    assert.deepEqual([none, againInMs], [[], 200]);
+    assert.deepEqual(actions({ legs: [...subscribers, second] }), ['lobby: pub2 resume']);
+    assert.deepEqual(actions({ legs: subscribers }), ['lobby: sub1 in-place, sub2 in-place']);
+  });
+
+  it('moves more publishers than a few in one step of the room, first and with its subscribers', () => {
+    const publishers = ['pub1', 'pub2', 'pub3', 'pub4', 'pub5'];
+    const legs = [leg('sub', prepared()), ...publishers.map((name) => leg(name, prepared(), { publishes: true }))];
+    assert.deepEqual(actions({ legs }), [
+      'lobby: pub1 resume, pub2 resume, pub3 resume, pub4 resume, pub5 resume, sub in-place',
+    ]);
   });
 
   it('is done when nothing is left', () => {
@@ -207,7 +223,7 @@ describe('pace of a drain', () => {
 
   it('leaves time between batches of publishers of one room; its subscribers and other rooms go on', () => {
     const legs = [
-      leg('pub1', triggered(300), { publishes: true }),
+      ...['pub1', 'pub3', 'pub4', 'pub5'].map((name) => leg(name, triggered(300), { publishes: true })),
       leg('pub2', prepared(), { publishes: true }),
       leg('sub', prepared()),
       leg('other', prepared(), { publishes: true, roomName: 'other' }),
@@ -216,7 +232,7 @@ describe('pace of a drain', () => {
     const soon = plan({ legs, rooms, sinceLastBatchMs: 300 });
     assert.deepEqual(soon.actions.map(line), ['lobby: sub in-place', 'other: other resume']);
     assert.equal(soon.againInMs, 200);
-    const later = [leg('pub1', triggered(500), { publishes: true }), ...legs.slice(1)];
+    const later = legs.map((each) => (each.move.kind === 'triggered' ? { ...each, move: triggered(500) } : each));
     assert.deepEqual(actions({ legs: later, rooms, sinceLastBatchMs: 500 }), [
       'lobby: pub2 resume, sub in-place',
       'other: other resume',

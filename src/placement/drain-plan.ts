@@ -63,6 +63,8 @@ export type DrainPacing = {
   maxHostMoves: number;
   /** Between two batches of publishers of one room: each makes every subscriber negotiate once. */
   renegotiationIntervalMs: number;
+  /** Up to so many publishers of a room go one after another; of more, each turn would make too many negotiate. */
+  maxPublishersInTurn: number;
   prepareTimeoutMs: number;
   /**
    * What was prepared and not used by then is taken back. A target drops it a little later by itself: nobody may be left
@@ -90,6 +92,7 @@ export const defaultDrainPacing: DrainPacing = {
   maxInFlight: 60,
   maxHostMoves: 20,
   renegotiationIntervalMs: 500,
+  maxPublishersInTurn: 4,
   prepareTimeoutMs: 5_000,
   preparedLifeMs: 15_000,
   hostMoveTimeoutMs: 5_000,

@@ -5,6 +5,8 @@ type Branded<Name extends string> = string & { readonly [brand]: Name };
 
 export type RoomSid = Branded<'RoomSid'>;
 export type ParticipantSid = Branded<'ParticipantSid'>;
+/** Names one leg of a participant: the first one has the participant's sid, each one that it moves to a name of its own. */
+export type LegId = Branded<'ParticipantSid' | 'LegId'>;
 export type TrackSid = Branded<'TrackSid'>;
 export type NodeId = Branded<'NodeId'>;
 export type ConnectionId = Branded<'ConnectionId'>;
@@ -29,6 +31,20 @@ export function roomSid(suffix: string): RoomSid {
 
 export function participantSid(suffix: string): ParticipantSid {
   return `PA_${suffix}` as ParticipantSid;
+}
+
+/** @param number of the leg among those of its participant; the first one is 1 */
+export function legId(participant: ParticipantSid, number: number): LegId {
+  return number === 1 ? participant : (`${participant}~${number}` as LegId);
+}
+
+export function legNumber(leg: LegId): number {
+  return Number(leg.split('~', 2)[1] ?? 1);
+}
+
+export function participantOfLeg(leg: LegId): ParticipantSid {
+  const [participant = ''] = leg.split('~', 1);
+  return participant as ParticipantSid;
 }
 
 /** @param letters kind and source as LiveKit writes them: `AM`, `VC`, `VS`, `As`, … */

@@ -3,7 +3,8 @@
  * The host sends a versioned wanted state and the client's raw descriptions; the leg reconciles and reports its actual state.
  * Plain serialisable data only: these messages survive `structuredClone` and cross nodes unchanged.
  */
-import type { NodeId, ParticipantSid, TrackSid } from './ids.ts';
+import type { LegId, NodeId, ParticipantSid, TrackSid } from './ids.ts';
+import type { HeldData, LegSnapshot } from './leg-snapshot.ts';
 import type { ClientFacts } from './session-messages.ts';
 
 export type MediaKind = 'audio' | 'video';
@@ -42,6 +43,8 @@ export type WantedPublication = {
 /** Where a producer lives, so that a leg elsewhere can pipe it. */
 export type ProducerHome = { nodeId: NodeId; workerIndex: number };
 
+export type ProducerRef = { producerId: string; home: ProducerHome };
+
 export type WantedSubscription = {
   trackSid: TrackSid;
   publisherSid: ParticipantSid;
@@ -58,6 +61,10 @@ export type WantedSubscription = {
   maxFps: number;
   /** 0 = default; larger is served first when bandwidth is short. */
   priority: number;
+  /** The publisher is about to move, and this producer will carry the track then: a consumer of it may be made ready. */
+  successor?: ProducerRef;
+  /** The producer that carried the track before its publisher moved: this one takes over its section. */
+  predecessor?: string;
   /**
    * How often the subscriber has let go of the track; absent = never. A client that let go has forgotten its section, so
    * a higher number needs a new one, also when nobody had time to end the old one.
@@ -84,7 +91,11 @@ export type LegCloseReason =
   | 'state-mismatch'
   | 'slow-reader'
   | 'server-shutdown'
-  | 'host-lost';
+  | 'host-lost'
+  /** The participant has another leg. */
+  | 'moved'
+  /** It was made ready for a move that does not take place. */
+  | 'move-aborted';
 
 /** Facts about the participant that never change during its session. */
 export type LegIdentity = {
@@ -99,46 +110,66 @@ export type LegIdentity = {
 };
 
 export type HostToLeg =
-  | { kind: 'open'; leg: ParticipantSid; identity: LegIdentity; wanted: WantedLeg }
-  | { kind: 'wanted'; leg: ParticipantSid; wanted: WantedLeg }
+  /** @param moved the participant has a leg already, which looks like this; the new one is made ready and waits for `activate` */
+  | { kind: 'open'; leg: LegId; identity: LegIdentity; wanted: WantedLeg; moved?: LegSnapshot }
+  | { kind: 'wanted'; leg: LegId; wanted: WantedLeg }
   /** The client's publisher offer. */
-  | { kind: 'clientOffer'; leg: ParticipantSid; id: number; sdp: string }
+  | { kind: 'clientOffer'; leg: LegId; id: number; sdp: string }
   /** The client's answer to the leg's subscriber offer; id 0 = unknown, never stale. */
-  | { kind: 'clientAnswer'; leg: ParticipantSid; id: number; sdp: string }
+  | { kind: 'clientAnswer'; leg: LegId; id: number; sdp: string }
   | {
       kind: 'clientCandidate';
-      leg: ParticipantSid;
+      leg: LegId;
       target: 'publisher' | 'subscriber';
       candidateInit: string;
       final: boolean;
     }
   /** A client came back with a new socket: answer with `resumed`, then restart ICE of the subscriber by a new offer. */
-  | { kind: 'resume'; leg: ParticipantSid }
+  | { kind: 'resume'; leg: LegId }
   /** From `sync_state` after a resume: last reliable sequence that the client has seen of each publisher. */
-  | { kind: 'receivedUpTo'; leg: ParticipantSid; states: { publisherSid: string; sequence: number }[] }
+  | { kind: 'receivedUpTo'; leg: LegId; states: { publisherSid: string; sequence: number }[] }
   /** A protobuf `DataPacket` of the server's own (SendData, PerformRpc) for these participants, or all of the room when empty. */
   | { kind: 'serverPacket'; roomName: string; packet: Uint8Array; reliable: boolean; recipients: ParticipantSid[] }
   /** Request ids of server-side RPCs whose ack and response the leg node hands to the host instead of forwarding. */
   | { kind: 'interceptRpc'; roomName: string; requestId: string; active: boolean }
   /** Ask for a key frame of a track, or simulate a bandwidth cap; test scenarios of LiveKit's SimulateScenario. */
-  | { kind: 'limitBandwidth'; leg: ParticipantSid; bitrateBps: number }
+  | { kind: 'limitBandwidth'; leg: LegId; bitrateBps: number }
   /**
    * All nodes with legs of the room, this one included; replaces the last list. Sent to each of them whenever it changes,
    * after the `open` of a node's first leg. @param epoch of the room
    */
   | { kind: 'roomNodes'; roomName: string; nodes: NodeId[]; epoch: number }
+  /** A move begins: what has a new leg to be like? Answered with `exported`. */
+  | { kind: 'export'; leg: LegId }
+  /**
+   * To the old leg: from here on it negotiates nothing, takes no numbered data and delivers no reliable data; media goes
+   * on. Answered with `held` once what was under way has come to its end, or `notHeld` when that takes too long.
+   */
+  | { kind: 'hold'; leg: LegId; how: MoveKind }
+  /** To the new leg, in the same step as `hold`: packets of the server that came before this were the old leg's to deliver. */
+  | { kind: 'cut'; leg: LegId }
+  /** The move does not take place: the old leg goes on. */
+  | { kind: 'unhold'; leg: LegId }
+  /** To the new leg: it is the participant's leg now. By `resume` it answers with `resumed`; in both cases it offers. */
+  | { kind: 'activate'; leg: LegId; how: MoveKind; snapshot: LegSnapshot; data: HeldData }
   /** What the host remembers of the participant, for the host after it; the leg keeps it unread. Replaces the last one. */
-  | { kind: 'keep'; leg: ParticipantSid; keepsake: Uint8Array }
-  /** The sender hosts the room now: each leg of it on this node answers with `restated`, and the node with `restatedAll`. */
+  | { kind: 'keep'; leg: LegId; keepsake: Uint8Array }
+  /**
+   * The sender hosts the room now: each leg of it on this node answers with `restated`, and the node with `restatedAll`.
+   * Legs that were made ready for a move end, and legs that hold go on.
+   */
   | { kind: 'restate'; roomName: string }
   /**
    * The sender hosts the room no longer and another node does; the legs go on.
    * @param answers to offers of clients that did not get there any more; they are given to the next host
    */
   | { kind: 'release'; roomName: string; answers: ReleasedAnswer[] }
-  | { kind: 'close'; leg: ParticipantSid; reason: LegCloseReason };
+  | { kind: 'close'; leg: LegId; reason: LegCloseReason };
 
-export type ReleasedAnswer = { leg: ParticipantSid; id: number; sdp: string };
+/** `in-place`: by an ordinary offer on the client's socket; `resume`: as the answer to a client that came back. */
+export type MoveKind = 'in-place' | 'resume';
+
+export type ReleasedAnswer = { leg: LegId; id: number; sdp: string };
 
 export type TransportState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed';
 
@@ -167,6 +198,8 @@ export type ActualSubscription = {
    * the others are final for this producer until the wish changes.
    */
   state: 'offered' | 'bound' | 'codec-unsupported' | 'no-producer';
+  /** The successor of the producer for which a consumer is ready. */
+  successorId?: string;
 };
 
 export type ActualLeg = {
@@ -186,6 +219,8 @@ export type LegFailure =
   | 'negotiation-timeout'
   | 'bad-description'
   | 'data-channel-stuck'
+  /** A leg that was to take over cannot be made ready, or was not needed for too long. */
+  | 'move-failed'
   | 'internal';
 
 /** Loudness of one audio track: RFC 6464 level turned positive, 0 = loudest, 127 = silence (dBov below full scale). */
@@ -209,22 +244,28 @@ export type TrackQualityReport = {
 };
 
 export type LegToHost =
-  | { kind: 'actual'; leg: ParticipantSid; actual: ActualLeg }
-  | { kind: 'offer'; leg: ParticipantSid; id: number; sdp: string; midToTrackId: Record<string, string> }
-  | { kind: 'answer'; leg: ParticipantSid; id: number; sdp: string }
+  | { kind: 'actual'; leg: LegId; actual: ActualLeg }
+  | { kind: 'offer'; leg: LegId; id: number; sdp: string; midToTrackId: Record<string, string> }
+  | { kind: 'answer'; leg: LegId; id: number; sdp: string }
   /** Answer to `resume`: the last reliable sequence received from this client (0 = none). */
-  | { kind: 'resumed'; leg: ParticipantSid; lastReliableSequence: number }
+  | { kind: 'resumed'; leg: LegId; lastReliableSequence: number }
   /** Congestion control stopped (or restarted) these tracks. */
-  | { kind: 'streamState'; leg: ParticipantSid; states: { trackSid: TrackSid; paused: boolean }[] }
+  | { kind: 'streamState'; leg: LegId; states: { trackSid: TrackSid; paused: boolean }[] }
   /** At most 5/s per room and node; only tracks whose level is above silence. */
   | { kind: 'levels'; roomName: string; levels: TrackLevel[] }
   /** At most 1/s per leg. */
-  | { kind: 'quality'; leg: ParticipantSid; reports: TrackQualityReport[] }
+  | { kind: 'quality'; leg: LegId; reports: TrackQualityReport[] }
   /** Ack or response of an intercepted RPC: a protobuf `DataPacket`. */
-  | { kind: 'rpcPacket'; roomName: string; leg: ParticipantSid; packet: Uint8Array }
+  | { kind: 'rpcPacket'; roomName: string; leg: LegId; packet: Uint8Array }
   /** The leg cannot go on; the host decides what the client is told. The leg stays until `close`. */
-  | { kind: 'failed'; leg: ParticipantSid; failure: LegFailure; detail: string }
-  | { kind: 'closed'; leg: ParticipantSid }
+  | { kind: 'failed'; leg: LegId; failure: LegFailure; detail: string }
+  | { kind: 'exported'; leg: LegId; snapshot: LegSnapshot }
+  /** A leg that was opened with `moved` has all that it needs. @param publications what its producers are going to be */
+  | { kind: 'prepared'; leg: LegId; publications: ActualPublication[] }
+  | { kind: 'held'; leg: LegId; snapshot: LegSnapshot; data: HeldData }
+  /** What was under way does not end in time; the leg goes on as before. */
+  | { kind: 'notHeld'; leg: LegId; detail: string }
+  | { kind: 'closed'; leg: LegId }
   /** To a new host. @param epoch of the host that the keepsake is of */
   | ({ kind: 'restated'; roomName: string; epoch: number } & RestatedLeg)
   /** All legs of the room on this node have been restated. */
@@ -233,4 +274,4 @@ export type LegToHost =
   | { kind: 'superseded'; roomName: string; epoch: number };
 
 /** What a leg knows of itself, and what its last host gave it to keep. */
-export type RestatedLeg = { leg: ParticipantSid; keepsake: Uint8Array; wanted: WantedLeg; actual: ActualLeg };
+export type RestatedLeg = { leg: LegId; keepsake: Uint8Array; wanted: WantedLeg; actual: ActualLeg };

@@ -29,6 +29,8 @@ export type PeerPacket = {
   senderSid: string;
   /** The sender's own numbering of reliable packets; 0 = unnumbered. */
   sequence: number;
+  /** The sender's node counts its reliable packets, numbered or not; grows, not always by one. 0 for lossy ones. */
+  order: number;
   reliable: boolean;
   /** Identities and sids of those who may have it; empty = everybody. */
   destinations: string[];

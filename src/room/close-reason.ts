@@ -66,6 +66,7 @@ export function causeOfFailure(failure: LegFailure): LeaveCause | undefined {
     case 'worker-died':
     case 'dtls-failed':
     case 'internal':
+    case 'move-failed':
       return 'media-failed';
     case 'data-channel-stuck':
       return 'slow-reader';
@@ -89,6 +90,8 @@ export const socketClose = {
   replaced: { code: 1000, reason: 'replaced' },
   /** The client should resume. */
   resume: { code: 1000, reason: 'resume' },
+  /** The client should resume on another node. */
+  moved: { code: 1000, reason: 'moved' },
   /** What came is no SignalRequest. */
   malformed: { code: 1007, reason: 'malformed-message' },
   simulated: { code: 1001, reason: 'simulated' },

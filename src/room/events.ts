@@ -1,8 +1,9 @@
 /** What a room is told and what it wants done. Plain data, in order; the shell carries the effects out one by one. */
 import type { WebhookEvent } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import type { ConnectionId, NodeId } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost, RestatedLeg } from '../protocol/leg-messages.ts';
 import type { GatewayToHost, HostToGateway, VideoGrants } from '../protocol/session-messages.ts';
+import type { LegMoveAction } from './move-state.ts';
 import type { LogLevel } from '../lib/errors.ts';
 
 /**
@@ -14,10 +15,10 @@ export type RoomEvent =
   | { kind: 'leg'; message: LegToHost }
   /** The node of all the room's legs is gone. */
   | { kind: 'legsLost' }
-  /** These are told to join anew, which leads them elsewhere. */
-  | { kind: 'reconnect'; participants: ParticipantSid[] }
   /** The node stops: everybody is told to go, or to come back (elsewhere) at once. */
   | { kind: 'shutdown'; action: 'disconnect' | 'reconnect' }
+  /** A step of moving participants to other legs. */
+  | { kind: 'move'; action: LegMoveAction }
   /** Time has passed; due timers fire. Any other event fires them too. */
   | { kind: 'deadline' }
   /**
@@ -57,7 +58,8 @@ export type RoomPart = { name: string; bytes: Uint8Array | undefined };
 
 export type RoomEffect =
   | { kind: 'toGateway'; message: HostToGateway }
-  | { kind: 'toLeg'; message: HostToLeg }
+  /** @param target node for a leg that is to be opened there and nowhere else */
+  | { kind: 'toLeg'; message: HostToLeg; target?: NodeId }
   /** Nobody changes it any more; log, metrics and receivers read the same one. */
   | { kind: 'webhook'; event: WebhookEvent }
   /** Protobuf `Room`, for the directory. */

@@ -9,7 +9,9 @@ import {
   ServerInfo,
   ServerInfo_Edition,
 } from '@livekit/protocol';
-import { participantSid, type ConnectionId } from '../protocol/ids.ts';
+import { participantSid, type ConnectionId, type LegId } from '../protocol/ids.ts';
+import type { HostToLeg } from '../protocol/leg-messages.ts';
+import type { LegSnapshot } from '../protocol/leg-snapshot.ts';
 import type { JoinParameters } from '../protocol/session-messages.ts';
 import { clientConfiguration, unpublishableCodecs } from './client-configuration.ts';
 import type { RefreshToken } from './events.ts';
@@ -26,6 +28,7 @@ import { participantWebhook, trackWebhook } from './webhooks.ts';
 import { encodeJoin } from './wire.ts';
 
 export function joinRoom(room: RoomState, connectionId: ConnectionId, join: JoinParameters): void {
+  endReconnecting(room, room.identities.get(join.identity));
   const former = room.identities.get(join.identity);
   const participant = new Participant(participantSid(room.random()), join, room.nowMs);
   applySavedParticipant(room, participant);
@@ -40,6 +43,14 @@ export function joinRoom(room: RoomState, connectionId: ConnectionId, join: Join
     flushUrgentUpdates(room);
   }
   admit(room, participant, connectionId);
+}
+
+/** It was told to join anew and does; its next session begins as this one was described. */
+function endReconnecting(room: RoomState, former: Participant | undefined): void {
+  if (former?.move.kind === 'reconnecting') {
+    removeParticipant(room, former, 'moved');
+    flushUrgentUpdates(room);
+  }
 }
 
 /** Helpers always get in, and whoever comes again takes its own place. */
@@ -80,11 +91,19 @@ function admit(room: RoomState, participant: Participant, connectionId: Connecti
 }
 
 function openLeg(room: RoomState, participant: Participant): void {
-  const wanted = computeWanted(room, participant, 1);
-  participant.wanted = wanted;
-  room.outbox.toLeg({
+  participant.wanted = computeWanted(room, participant, 1);
+  room.outbox.toLeg(openedLeg(room, participant, { leg: participant.leg }));
+}
+
+/** A leg that is to do what is wanted of the participant's. @param about.moved what its present leg is like */
+export function openedLeg(
+  room: RoomState,
+  participant: Participant,
+  about: { leg: LegId; moved?: LegSnapshot },
+): Extract<HostToLeg, { kind: 'open' }> {
+  return {
     kind: 'open',
-    leg: participant.sid,
+    ...about,
     identity: {
       roomName: room.name,
       participantSid: participant.sid,
@@ -94,8 +113,8 @@ function openLeg(room: RoomState, participant: Participant): void {
       canSubscribeMetrics: participant.grants.canSubscribeMetrics,
       client: participant.client,
     },
-    wanted,
-  });
+    wanted: participant.wanted ?? computeWanted(room, participant, 1),
+  };
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {

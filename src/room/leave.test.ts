@@ -51,10 +51,15 @@ describe('leaving', () => {
     const room = new TestRoom();
     const alice = room.enter('alice');
     const bob = room.enter('bob');
-    room.step({ kind: 'reconnect', participants: [bob.sid, 'PA_unknown' as typeof bob.sid] });
+    const step = { kind: 'reconnectClient', roomName: 'lobby', why: 'cannot-move' } as const;
+    room.step({ kind: 'move', action: { ...step, participantSid: 'PA_unknown' as typeof bob.sid } });
+    assert.deepEqual(room.effects, []);
+    room.step({ kind: 'move', action: { ...step, participantSid: bob.sid } });
     const [leave] = room.receivedOf(bob, 'leave');
     assert.deepEqual([leave?.action, leave?.reason], [RECONNECT, DisconnectReason.MIGRATION]);
     assert.deepEqual(room.receivedOf(alice, 'leave'), []);
+    assert.deepEqual(room.toLeg('close'), [], 'the others hear and see it until it is back');
+    room.step({ kind: 'move', action: { kind: 'closeLeg', roomName: 'lobby', participantSid: bob.sid } });
     assert.deepEqual(
       room.toLeg('close').map((close) => close.leg),
       [bob.sid],

@@ -3,6 +3,7 @@ import { LeaveRequest, LeaveRequest_Action, ParticipantInfo_State, type Disconne
 import type { ConnectionId } from '../protocol/ids.ts';
 import { leaveRules, socketClose, type LeaveCause } from './close-reason.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
+import { legsOf, moveTimers } from './move-state.ts';
 import type { Participant } from './participant.ts';
 import { endTrack } from './publishing.ts';
 import { speakerSilenced } from './quality-reports.ts';
@@ -47,7 +48,9 @@ export function removeParticipant(
   if (rule.action === LeaveRequest_Action.RECONNECT && cause !== 'room-failed') {
     keepDescription(room, participant);
   }
-  room.outbox.toLeg({ kind: 'close', leg: participant.sid, reason: rule.legReason });
+  for (const leg of legsOf(participant)) {
+    room.outbox.toLeg({ kind: 'close', leg, reason: rule.legReason });
+  }
   participantWebhook(room, wasActive ? 'participant_left' : 'participant_connection_aborted', participant);
   participantLeft(room, participant, cause === 'duplicate-identity');
   failRpcsOf(room, participant);
@@ -63,7 +66,7 @@ function forget(room: RoomState, participant: Participant): void {
   }
   room.dirtyLegs.delete(participant);
   room.dirtySaves.add(participant);
-  for (const timer of ['join', 'media', 'resumeAnswer', 'refresh', 'fakeSpeaker']) {
+  for (const timer of ['join', 'media', 'resumeAnswer', 'refresh', 'fakeSpeaker', ...moveTimers]) {
     room.timers.clear(`${timer}:${participant.sid}`);
   }
 }

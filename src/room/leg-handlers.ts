@@ -1,9 +1,12 @@
 /** What legs report. Reports of legs that were closed meanwhile are void. */
 import { ParticipantInfo_State, SessionDescription, SubscriptionError, SubscriptionResponse } from '@livekit/protocol';
 import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
+import { participantOfLeg } from '../protocol/ids.ts';
 import { causeOfFailure } from './close-reason.ts';
 import { activate } from './join.ts';
 import { mediaLost, removeParticipant } from './leave.ts';
+import { legArrives } from './move-tracks.ts';
+import { moveReported, successorsChanged } from './moving.ts';
 import type { Participant } from './participant.ts';
 import { applyPublications } from './publishing.ts';
 import { addQualityReports, observeLevels, tellCurrentSpeaker, tellStreamStates } from './quality-reports.ts';
@@ -21,9 +24,15 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
     // Meant for the shell, which collects them.
     return;
   }
-  const participant = room.participants.get(message.leg);
-  if (participant !== undefined) {
+  const participant = room.participants.get(participantOfLeg(message.leg));
+  if (participant === undefined) {
+    return;
+  }
+  // The participant's acks and responses come from whichever leg has them.
+  if (message.leg === participant.leg || message.kind === 'rpcPacket') {
     dispatch(room, participant, message);
+  } else {
+    moveReported(room, participant, message);
   }
 }
 
@@ -50,6 +59,11 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
       return addQualityReports(room, participant, message.reports);
     case 'rpcPacket':
       return handleRpcPacket(room, participant, message.packet);
+    case 'exported':
+    case 'prepared':
+    case 'held':
+    case 'notHeld':
+      return moveReported(room, participant, message);
     case 'failed':
       return legFailed(room, participant, message.failure, message.detail);
     case 'closed':
@@ -86,6 +100,7 @@ function legFailed(room: RoomState, participant: Participant, failure: LegFailur
 }
 
 export function applyActual(room: RoomState, participant: Participant, actual: ActualLeg): void {
+  participant.transports = { publisher: actual.publisher, subscriber: actual.subscriber };
   const primary = participant.subscriberPrimary ? actual.subscriber : actual.publisher;
   if (primary === 'connected' && participant.state === ParticipantInfo_State.JOINED) {
     activate(room, participant);
@@ -97,7 +112,9 @@ export function applyActual(room: RoomState, participant: Participant, actual: A
     participant.iceLost = false;
     room.timers.clear(`media:${participant.sid}`);
   }
-  applyPublications(room, participant, actual.publications);
+  if (legArrives(room, participant, actual)) {
+    applyPublications(room, participant, actual.publications);
+  }
   for (const subscription of actual.subscriptions) {
     applySubscription(room, participant, subscription);
   }
@@ -117,6 +134,10 @@ function applySubscription(room: RoomState, subscriber: Participant, actual: Act
       case: 'subscriptionResponse',
       value: new SubscriptionResponse({ trackSid: track.sid, err: SubscriptionError.SE_CODEC_UNSUPPORTED }),
     });
+  }
+  if (subscription.successorId !== actual.successorId) {
+    subscription.successorId = actual.successorId;
+    successorsChanged(room, track.publisher);
   }
   const wasBound = subscription.bound;
   subscription.bound = actual.state === 'bound';

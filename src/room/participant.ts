@@ -7,11 +7,12 @@ import {
   type SessionDescription,
   type DisconnectReason,
 } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
-import type { WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
+import { legNumber, type LegId, type ConnectionId, type ParticipantSid, type TrackSid } from '../protocol/ids.ts';
+import type { TransportState, WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
 import type { ClientFacts, JoinParameters, VideoGrants } from '../protocol/session-messages.ts';
 import { ConnectionScorer, type ConnectionScore } from '../quality/connection-score.ts';
 import type { TrackSettings } from '../quality/layers.ts';
+import { notMoving, type Move } from './move-state.ts';
 import { allowAll, toPermission, type SubscriptionRules } from './permissions.ts';
 import type { Track } from './track.ts';
 
@@ -28,6 +29,8 @@ export type Subscription = {
   wanted: WantedSubscription | undefined;
   /** The client accepted its section. */
   bound: boolean;
+  /** The track's next producer, for which the leg has a consumer ready. */
+  successorId: string | undefined;
   /** The producer whose codec the client cannot receive. */
   refusedProducerId: string | undefined;
 };
@@ -39,6 +42,9 @@ export type WantedOfLeg = {
   publications: WantedPublication[];
   subscriptions: WantedSubscription[];
 };
+
+/** Names of legs are not used again; those that an earlier host may have used and nobody tells of are passed over. */
+const legsLeftFree = 1000;
 
 export class Participant {
   readonly sid: ParticipantSid;
@@ -65,12 +71,24 @@ export class Participant {
   state: ParticipantInfo_State = ParticipantInfo_State.JOINING;
   disconnectReason: DisconnectReason | undefined;
 
+  /** The leg that carries it. */
+  leg: LegId;
+  /** How many it has had, those included that never took over. */
+  legs = 1;
+  /** Former legs that go on for a moment. */
+  retiring: LegId[] = [];
+  /** Of its leg. */
+  transports: { publisher: TransportState; subscriber: TransportState } = { publisher: 'new', subscriber: 'new' };
+  move: Move = notMoving;
+
   /** The socket, while there is one. */
   connectionId: ConnectionId | undefined;
   /** A new socket that waits for the leg's answer to `resume`. */
   resuming: ConnectionId | undefined;
   /** What its leg says while there is no socket yet that a new host has heard of: the last description of each kind. */
   readonly unsent: { offer?: SessionDescription; answer?: SessionDescription } = {};
+  /** When its last resume was answered. */
+  resumedAtMs: number | undefined;
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */
@@ -102,6 +120,7 @@ export class Participant {
     kept?: { subscriberPrimary: boolean; version: number },
   ) {
     this.sid = sid;
+    this.leg = sid;
     this.identity = join.identity;
     this.kind = join.kind;
     this.kindDetails = join.kindDetails;
@@ -119,6 +138,12 @@ export class Participant {
     this.metadata = join.metadata;
     this.attributes = { ...join.attributes };
     this.grants = join.grants;
+  }
+
+  /** Of an earlier host, which may have tried others after it. */
+  useLeg(leg: LegId): void {
+    this.leg = leg;
+    this.legs = legNumber(leg) + legsLeftFree;
   }
 
   get protocol(): number {

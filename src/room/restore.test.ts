@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LeaveRequest_Action, ParticipantPermission, UpdateParticipantRequest } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import { legId, type ConnectionId, type LegId } from '../protocol/ids.ts';
 import type { ActualLeg, RestatedLeg, WantedLeg } from '../protocol/leg-messages.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
 import { TestRoom, type Session } from './room-test-kit.ts';
@@ -11,8 +11,8 @@ import { timing } from './settings.ts';
 /** A room with legs that keep what they are given, and a store that keeps what is saved. */
 class KeptRoom extends TestRoom {
   readonly parts = new Map<string, Uint8Array>();
-  readonly keepsakes = new Map<ParticipantSid, Uint8Array>();
-  readonly wanted = new Map<ParticipantSid, WantedLeg>();
+  readonly keepsakes = new Map<LegId, Uint8Array>();
+  readonly wanted = new Map<LegId, WantedLeg>();
 
   constructor(former?: KeptRoom) {
     super({ givesKeepsakes: true }, undefined, former && decodeSavedRoom(former.parts));
@@ -267,5 +267,24 @@ describe('a room under a new host', () => {
     const none = 'CO_none' as ConnectionId;
     room.step({ kind: 'gateway', message: { kind: 'socketClosed', connectionId: none, cause: 'client-closed' } });
     assert.deepEqual(room.toLeg('keep'), []);
+  });
+
+  it('goes on with the leg that has the client when the former host was lost in the middle of a move', () => {
+    for (const isLate of [false, true]) {
+      const { room, alice, bob } = call();
+      const old = room.restated(bob);
+      const moved = { ...old, leg: legId(bob.sid, 3) };
+      const next = isLate ? room.next([room.restated(alice), old]) : room.next([old, room.restated(alice), moved]);
+      if (isLate) next.step({ kind: 'restated', legs: [moved], isComplete: true });
+      assert.deepEqual(
+        next.toLeg('close').map(({ leg, reason }) => [leg, reason]),
+        [[bob.sid, 'moved']],
+      );
+      assert.equal(next.room.snapshot().participants.length, 2);
+      next.attach(bob);
+      next.signal(bob, { case: 'answer', value: { type: 'answer', sdp: 'x', id: 1 } as never });
+      assert.equal(next.toLeg('clientAnswer')[0]?.leg, moved.leg);
+      assert.ok(next.toLeg('keep').every(({ leg }) => leg !== bob.sid));
+    }
   });
 });

@@ -3,7 +3,7 @@
  * and nobody is told that they came. Who was in the room and has no leg any more has left.
  */
 import { DisconnectReason, LeaveRequest_Action } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid } from '../protocol/ids.ts';
+import { legNumber, participantOfLeg, type ConnectionId, type ParticipantSid } from '../protocol/ids.ts';
 import type { RestatedLeg } from '../protocol/leg-messages.ts';
 import { socketClose } from './close-reason.ts';
 import { refreshToken } from './join.ts';
@@ -25,7 +25,8 @@ const smallRoom = 50;
 /** @param isComplete all nodes that may have legs of the room have answered, or cannot any more */
 export function restoreLegs(room: RoomState, legs: readonly RestatedLeg[], isComplete: boolean): void {
   const adopted: { participant: Participant; restated: RestatedLeg }[] = [];
-  for (const restated of legs) {
+  const newestFirst = legs.toSorted((left, right) => legNumber(right.leg) - legNumber(left.leg));
+  for (const restated of newestFirst) {
     const participant = adopt(room, restated);
     if (participant !== undefined) {
       adopted.push({ participant, restated });
@@ -68,16 +69,20 @@ export function legsCollected(room: RoomState): void {
 }
 
 function adopt(room: RoomState, { leg, keepsake, wanted }: RestatedLeg): Participant | undefined {
-  if (room.participants.has(leg)) {
+  const sid = participantOfLeg(leg);
+  const known = room.participants.get(sid);
+  if (known !== undefined) {
+    takeBetterLeg(room, known, { leg, wanted });
     return undefined;
   }
   const kept = decodeKeepsake(room, keepsake);
   // Who has joined again is there already; what cannot be read, or was given up, has to join again.
-  if (kept?.participant.sid !== leg || room.identities.has(kept.participant.identity) || room.lostSessions.has(leg)) {
+  if (kept?.participant.sid !== sid || room.identities.has(kept.participant.identity) || room.lostSessions.has(sid)) {
     room.outbox.toLeg({ kind: 'close', leg, reason: kept === undefined ? 'state-mismatch' : 'host-lost' });
     return undefined;
   }
   const { participant } = kept;
+  participant.useLeg(leg);
   participant.wanted = wanted;
   participant.detachedAtMs = room.nowMs;
   room.participants.set(participant.sid, participant);
@@ -99,6 +104,20 @@ function adopt(room: RoomState, { leg, keepsake, wanted }: RestatedLeg): Partici
   return participant;
 }
 
+/** The former host was lost while it moved the participant: the leg that came later has its client. */
+function takeBetterLeg(room: RoomState, participant: Participant, other: Pick<RestatedLeg, 'leg' | 'wanted'>): void {
+  if (other.leg === participant.leg) {
+    return;
+  }
+  const isBetter = legNumber(other.leg) > legNumber(participant.leg);
+  room.outbox.toLeg({ kind: 'close', leg: isBetter ? participant.leg : other.leg, reason: 'moved' });
+  if (isBetter) {
+    participant.useLeg(other.leg);
+    participant.wanted = other.wanted;
+    room.dirtyLegs.add(participant);
+  }
+}
+
 /** Also of tracks whose publisher is still to come. */
 function restoreWishes(room: RoomState, { participant, wishes, unknownWishes }: Kept): void {
   for (const { trackSid, wish, settings, toldAllowed, generation = 0 } of wishes) {
@@ -109,6 +128,7 @@ function restoreWishes(room: RoomState, { participant, wishes, unknownWishes }: 
       toldAllowed,
       wanted: undefined,
       bound: false,
+      successorId: undefined,
       refusedProducerId: undefined,
     });
   }
@@ -207,7 +227,7 @@ export function giveKeepsakes(room: RoomState): void {
   for (const participant of room.dueKeepsakes) {
     room.laterKeepsakes.delete(participant);
     if (room.participants.get(participant.sid) === participant && participant.wanted !== undefined) {
-      room.outbox.toLeg({ kind: 'keep', leg: participant.sid, keepsake: encodeKeepsake(room, participant) });
+      room.outbox.toLeg({ kind: 'keep', leg: participant.leg, keepsake: encodeKeepsake(room, participant) });
     }
   }
   room.dueKeepsakes.clear();

@@ -12,6 +12,7 @@ import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
 import { iceServers, refreshToken, serverInfo } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant, socketLost } from './leave.ts';
+import { resumesOnNextLeg } from './moving.ts';
 import type { Participant } from './participant.ts';
 import { sendSubscribedQuality } from './quality-reports.ts';
 import type { RoomState } from './room-state.ts';
@@ -36,7 +37,8 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   const participant = room.participants.get((join.resume?.participantSid ?? '') as ParticipantSid);
   // A full list of departures no longer tells a client all that it missed.
   const missedTooMuch = room.departures.length >= bound.departures;
-  if (participant?.identity !== join.identity || participant.wanted === undefined || missedTooMuch) {
+  const isReconnecting = participant?.move.kind === 'reconnecting';
+  if (participant?.identity !== join.identity || participant.wanted === undefined || missedTooMuch || isReconnecting) {
     for (const message of refuseResume(connectionId)) {
       room.outbox.toGateway(message);
     }
@@ -50,8 +52,12 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   }
   participant.resuming = connectionId;
   room.connections.set(connectionId, participant);
-  room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + timing.resumeAnswerTimeoutMs);
-  room.outbox.toLeg({ kind: 'resume', leg: participant.sid });
+  const handOverMs = resumesOnNextLeg(room, participant);
+  if (handOverMs === undefined) {
+    room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
+  }
+  const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
+  room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + answeredWithinMs);
 }
 
 /** The newest socket is the right one; a client that roams opens it before the server sees the old one die. */
@@ -75,6 +81,7 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
     return;
   }
   participant.resuming = undefined;
+  participant.resumedAtMs = room.nowMs;
   participant.connectionId = connectionId;
   delete participant.unsent.answer;
   delete participant.unsent.offer;
@@ -178,10 +185,11 @@ export function applySyncState(room: RoomState, participant: Participant, state:
     );
   }
   disableTracks(room, participant, state.trackSidsDisabled);
-  if (state.datachannelReceiveStates.length > 0) {
+  // A leg that took over waits for it, even when nothing was received.
+  if (state.datachannelReceiveStates.length > 0 || participant.move.kind === 'triggered') {
     room.outbox.toLeg({
       kind: 'receivedUpTo',
-      leg: participant.sid,
+      leg: participant.leg,
       states: state.datachannelReceiveStates.map((entry) => ({
         publisherSid: entry.publisherSid,
         sequence: entry.lastSeq,

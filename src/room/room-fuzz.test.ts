@@ -16,7 +16,14 @@ import {
   type ParticipantInfo,
 } from '@livekit/protocol';
 import fc from 'fast-check';
-import type { ConnectionId, NodeId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
+import {
+  participantOfLeg,
+  type ConnectionId,
+  type LegId,
+  type NodeId,
+  type ParticipantSid,
+  type TrackSid,
+} from '../protocol/ids.ts';
 import type { LegFailure, WantedLeg } from '../protocol/leg-messages.ts';
 import type { RoomMethod } from '../protocol/session-messages.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
@@ -315,7 +322,7 @@ class Invariants {
   readonly #open = new Set<ConnectionId>();
   readonly #gone = new Map<ConnectionId, Set<string>>();
   readonly #versions = new Map<ConnectionId, Map<string, number>>();
-  readonly #wanted = new Map<ParticipantSid, number>();
+  readonly #wanted = new Map<LegId, number>();
   readonly #announced = new Map<ConnectionId, Set<string>>();
   readonly #sockets = new Map<ParticipantSid, ConnectionId>();
   closed = false;
@@ -402,9 +409,9 @@ class Invariants {
     }
   }
 
-  #checkWanted(leg: ParticipantSid, wanted: WantedLeg): void {
+  #checkWanted(leg: LegId, wanted: WantedLeg): void {
     this.#wanted.set(leg, wanted.version);
-    const connectionId = this.#sockets.get(leg);
+    const connectionId = this.#sockets.get(participantOfLeg(leg));
     if (connectionId !== undefined && this.#open.has(connectionId)) {
       for (const { trackSid } of wanted.subscriptions) {
         assert.ok(

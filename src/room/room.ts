@@ -13,6 +13,8 @@ import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
 import { pruneDepartures, startResume } from './resume.ts';
+import { retireOldLegs, switchTracks } from './move-tracks.ts';
+import { holdTimedOut, movableLegs, moveTimedOut, performMove, successorsTimedOut, type MovableLeg } from './moving.ts';
 import { isRevoked, refuseRevoked } from './revocations.ts';
 import { RoomState } from './room-state.ts';
 import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
@@ -96,6 +98,12 @@ export class Room {
     return room.outbox.take();
   }
 
+  /** Participants as the planner of moves sees them. */
+  movableLegs(nowMs: number): MovableLeg[] {
+    this.#state.nowMs = Math.max(this.#state.nowMs, nowMs);
+    return movableLegs(this.#state);
+  }
+
   /** For debugging and tests. */
   snapshot(): RoomSnapshot {
     const room = this.#state;
@@ -162,25 +170,16 @@ function handle(room: RoomState, event: RoomEvent): void {
         removeParticipant(room, participant, 'media-failed');
       }
       return;
-    case 'reconnect':
-      return reconnect(room, event.participants);
     case 'shutdown':
       return closeRoom(room, 'shutdown', event.action === 'disconnect' ? 'shutdown' : 'moved');
+    case 'move':
+      return performMove(room, event.action);
     case 'restated':
       return restoreLegs(room, event.legs, event.isComplete);
     case 'moving':
       return keepsakesDue(room);
     case 'deadline':
       return;
-  }
-}
-
-function reconnect(room: RoomState, sids: readonly ParticipantSid[]): void {
-  for (const sid of sids) {
-    const participant = room.participants.get(sid);
-    if (participant !== undefined) {
-      removeParticipant(room, participant, 'moved');
-    }
   }
 }
 
@@ -272,6 +271,8 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
       const track = room.tracks.get(id as TrackSid);
       return track === undefined ? undefined : settleDynacast(room, track);
     }
+    case 'moveSwitch':
+      return switchTracks(room);
     case 'rpcAck':
       return rpcAckTimedOut(room, id);
     case 'rpc':
@@ -297,6 +298,14 @@ function fireParticipantTimer(room: RoomState, kind: string, sid: ParticipantSid
       return unknownTrackTimedOut(room, participant, detail);
     case 'fakeSpeaker':
       return fakeSpeakerEnds(room, participant);
+    case 'move':
+      return moveTimedOut(room, participant);
+    case 'moveReady':
+      return successorsTimedOut(room, participant);
+    case 'moveHold':
+      return holdTimedOut(room, participant);
+    case 'moveRetire':
+      return retireOldLegs(room, participant);
   }
 }
 

@@ -17,6 +17,7 @@ import { reasonOfClient, socketClose } from './close-reason.ts';
 import { refreshToken } from './join.ts';
 import { closeSocket, removeParticipant, socketLost } from './leave.ts';
 import { brokenLimit, mergeAttributes } from './limits.ts';
+import { passDescription } from './moving.ts';
 import type { Participant } from './participant.ts';
 import { toSubscriptionRules } from './permissions.ts';
 import { addTrack, handleMute, updateTrackDetails } from './publishing.ts';
@@ -45,10 +46,15 @@ export function handleSignal(room: RoomState, participant: Participant, bytes: U
 function dispatch(room: RoomState, from: Participant, message: SignalRequest['message']): void {
   switch (message.case) {
     case 'offer':
-      room.outbox.toLeg({ kind: 'clientOffer', leg: from.sid, id: message.value.id, sdp: message.value.sdp });
+      passDescription(room, from, { kind: 'clientOffer', leg: from.leg, id: message.value.id, sdp: message.value.sdp });
       return;
     case 'answer':
-      room.outbox.toLeg({ kind: 'clientAnswer', leg: from.sid, id: message.value.id, sdp: message.value.sdp });
+      passDescription(room, from, {
+        kind: 'clientAnswer',
+        leg: from.leg,
+        id: message.value.id,
+        sdp: message.value.sdp,
+      });
       return;
     case 'trickle':
       return passCandidate(room, from, message.value);
@@ -100,7 +106,7 @@ function dispatch(room: RoomState, from: Participant, message: SignalRequest['me
 function passCandidate(room: RoomState, from: Participant, trickle: TrickleRequest): void {
   room.outbox.toLeg({
     kind: 'clientCandidate',
-    leg: from.sid,
+    leg: from.leg,
     target: trickle.target === SignalTarget.SUBSCRIBER ? 'subscriber' : 'publisher',
     candidateInit: trickle.candidateInit,
     final: trickle.final,
@@ -204,7 +210,7 @@ function simulate(room: RoomState, from: Participant, { scenario }: SimulateScen
       from.simulate = 'disconnect-on-resume-no-messages';
       return;
     case 'subscriberBandwidth':
-      room.outbox.toLeg({ kind: 'limitBandwidth', leg: from.sid, bitrateBps: toBitrateBps(scenario.value) });
+      room.outbox.toLeg({ kind: 'limitBandwidth', leg: from.leg, bitrateBps: toBitrateBps(scenario.value) });
       return;
     case 'switchCandidateProtocol':
     case undefined:

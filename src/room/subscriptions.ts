@@ -8,6 +8,7 @@ import {
 import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
 import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
+import { nextLegOf } from './move-state.ts';
 import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
 import { maySubscribe } from './permissions.ts';
 import type { RoomState } from './room-state.ts';
@@ -153,6 +154,7 @@ export function subscriptionTo(subscriber: Participant, track: Track): Subscript
       toldAllowed: true,
       wanted: undefined,
       bound: false,
+      successorId: undefined,
       refusedProducerId: undefined,
     };
     subscriber.subscriptions.set(track.sid, subscription);
@@ -201,7 +203,11 @@ export function reconcileLeg(room: RoomState, participant: Participant): void {
   const next = computeWanted(room, participant, old.version + 1);
   if (!sameWanted(old, next)) {
     participant.wanted = next;
-    room.outbox.toLeg({ kind: 'wanted', leg: participant.sid, wanted: next });
+    room.outbox.toLeg({ kind: 'wanted', leg: participant.leg, wanted: next });
+    const nextLeg = nextLegOf(participant.move);
+    if (nextLeg !== undefined) {
+      room.outbox.toLeg({ kind: 'wanted', leg: nextLeg, wanted: next });
+    }
   }
 }
 
@@ -286,18 +292,26 @@ function toWantedSubscription(
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
     priority: settings?.priority ?? 0,
+    ...(track.successor === undefined ? {} : { successor: track.successor }),
+    ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
     ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
-  const isSame =
-    old !== undefined &&
-    old.producerId === next.producerId &&
-    old.paused === next.paused &&
-    old.quality === next.quality &&
-    old.maxFps === next.maxFps &&
-    old.priority === next.priority &&
-    old.generation === next.generation;
-  return isSame ? old : next;
+  return old !== undefined && sameSubscription(old, next) ? old : next;
+}
+
+/** Of one track: what never changes of it is not compared. */
+function sameSubscription(a: WantedSubscription, b: WantedSubscription): boolean {
+  return (
+    a.producerId === b.producerId &&
+    a.successor === b.successor &&
+    a.predecessor === b.predecessor &&
+    a.paused === b.paused &&
+    a.quality === b.quality &&
+    a.maxFps === b.maxFps &&
+    a.priority === b.priority &&
+    a.generation === b.generation
+  );
 }
 
 function setDynacastWish(room: RoomState, subscriber: Participant, track: Track, quality: 0 | 1 | 2 | undefined): void {

@@ -15,6 +15,7 @@ import type {
   DeclaredCodec,
   DeclaredLayer,
   MediaKind,
+  ProducerRef,
   Quality,
   WantedPublication,
 } from '../protocol/leg-messages.ts';
@@ -60,6 +61,10 @@ export class Track {
   isPublic = false;
   /** What carries it: the first codec that has a producer. */
   source: ActualPublication | undefined;
+  /** What is going to carry it once its publisher has moved. */
+  successor: ProducerRef | undefined;
+  /** What carried it before its publisher moved. */
+  predecessorId: string | undefined;
   /** The publisher was told that somebody receives it. */
   subscribedTold = false;
   readonly #dynacastPauseDelayMs: number;
@@ -158,6 +163,12 @@ export class Track {
     }
     this.touch(nowMs);
     return true;
+  }
+
+  /** Its publisher has moved: the same section of the same client, on another leg. Nothing that clients see changes. */
+  relocate(next: ActualPublication): void {
+    this.predecessorId = this.source?.producerId;
+    this.source = next;
   }
 
   toWanted(): WantedPublication {

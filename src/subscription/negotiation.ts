@@ -50,6 +50,11 @@ export class Negotiation {
     return Math.max(collected, this.#pacedUntilMs - spacingMs * (quickOffers - 1));
   }
 
+  /** Of the next offer. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
   /** When the outstanding offer counts as never answered. */
   answerDeadlineMs(): number | undefined {
     return this.#outstanding?.deadlineMs;

@@ -42,8 +42,8 @@ function view(changes: Partial<SubscriptionView> & { adaptable?: string[]; audio
 
 function summary(input: SubscriptionView): string[] {
   return planSubscriptions(input).actions.map((action) =>
-    action.kind === 'close'
-      ? `close ${action.trackSid}`
+    action.kind === 'close' || action.kind === 'dropSuccessor'
+      ? `${action.kind} ${action.trackSid}`
       : `${action.kind} ${action.want.trackSid}${'transportCc' in action && action.transportCc ? ' cc' : ''}`,
   );
 }
@@ -117,5 +117,42 @@ describe('subscription plan', () => {
     assert.deepEqual(summary(input), ['close B', 'tune A', 'open C cc']);
     const last = view({ desired: [want('C')], held: new Map([held('B', { transportCc: true })]) });
     assert.deepEqual(summary(last), ['close B', 'open C']);
+  });
+
+  it('makes a consumer of a producer to come beside the one that flows, once that is here', () => {
+    const successor = { producerId: 'A:2', home: { nodeId: 'ND_2' as NodeId, workerIndex: 0 } };
+    const desired = [want('A', { successor })];
+    assert.deepEqual(summary(view({ desired, held: new Map([held('A')]) })), ['tune A', 'readySuccessor A']);
+    const ready = new Map([held('A', { successorId: 'A:2' })]);
+    assert.deepEqual(summary(view({ desired, held: ready })), ['tune A']);
+    assert.deepEqual(summary(view({ desired: [want('A')], held: ready })), ['tune A', 'dropSuccessor A']);
+    const missing = view({
+      desired,
+      held: new Map([held('A')]),
+      producer: (id) => (id === 'A:2' ? undefined : { kind: 'video', adaptable: false }),
+    });
+    assert.deepEqual(summary(missing), ['tune A']);
+    assert.deepEqual(summary(view({ desired })), ['open A'], 'a track that does not flow yet has nothing to lose');
+  });
+
+  it('lets a producer take over the slot of its predecessor, also when that is gone already', () => {
+    const desired = [want('A', { producerId: 'A:2', predecessor: 'A:1' })];
+    assert.deepEqual(summary(view({ desired, held: new Map([held('A')]) })), ['swap A']);
+    assert.deepEqual(summary(view({ desired, held: new Map([held('A', { ended: true })]) })), ['swap A']);
+    const late = view({
+      desired,
+      held: new Map([held('A', { transportCc: true })]),
+      producer: (id) => (id === 'A:2' ? undefined : { kind: 'video', adaptable: false }),
+    });
+    assert.deepEqual(planSubscriptions(late), { actions: [], missing: ['A'] }, 'the old one goes on until then');
+    assert.deepEqual(summary(view({ desired, held: new Map([held('A', { transportCc: true })]) })), ['swap A cc']);
+  });
+
+  it('makes the consumers of slots that were taken over, and keeps those slots while their producers are on the way', () => {
+    const taken = new Map([held('A', { awaitsConsumer: true, transportCc: true })]);
+    assert.deepEqual(summary(view({ desired: [want('A')], held: taken })), ['reopen A cc']);
+    const waiting = view({ desired: [want('A')], held: taken, producer: () => undefined });
+    assert.deepEqual(planSubscriptions(waiting), { actions: [], missing: ['A'] });
+    assert.deepEqual(summary(view({ held: taken })), ['close A']);
   });
 });

@@ -10,6 +10,10 @@ export type HeldSubscription = {
   transportCc: boolean;
   /** The producer closed; the consumer is gone. */
   ended: boolean;
+  /** Its slot was taken over from another leg; a consumer has yet to be made. */
+  awaitsConsumer?: boolean;
+  /** A consumer of the producer that is going to carry the track is ready. */
+  successorId?: string | undefined;
   /** What it serves. */
   want: Pick<WantedSubscription, 'generation'>;
 };
@@ -22,6 +26,11 @@ export type SubscriptionAction =
   | { kind: 'open'; want: WantedSubscription; transportCc: boolean }
   /** A new consumer in the same slot: only its transport parameters change. */
   | { kind: 'reopen'; want: WantedSubscription; transportCc: boolean }
+  /** The publisher is about to move: a consumer of its next producer beside the present one. */
+  | { kind: 'readySuccessor'; want: WantedSubscription; transportCc: boolean; producerId: string }
+  | { kind: 'dropSuccessor'; trackSid: string }
+  /** The publisher has moved: its next producer takes over the slot. */
+  | { kind: 'swap'; want: WantedSubscription; transportCc: boolean }
   /** Settings may differ; applying equal ones is free. */
   | { kind: 'tune'; want: WantedSubscription };
 
@@ -52,9 +61,7 @@ export function planSubscriptions(view: SubscriptionView): SubscriptionPlan {
   const desired = new Map(view.desired.map((want) => [want.trackSid as string, want]));
   const closes: SubscriptionAction[] = [];
   for (const held of view.held.values()) {
-    const want = desired.get(held.trackSid);
-    const gone = view.producer(held.producerId) === undefined;
-    if (want === undefined || isAnother(want, held) || gone) {
+    if (hasEnded(view, held, desired.get(held.trackSid))) {
       closes.push({ kind: 'close', trackSid: held.trackSid });
     }
   }
@@ -64,27 +71,53 @@ export function planSubscriptions(view: SubscriptionView): SubscriptionPlan {
     if (view.refused.get(want.trackSid) === want.producerId) {
       continue;
     }
+    const held = view.held.get(want.trackSid);
+    const cc = want.kind === 'video' && transportCc;
     const producer = view.producer(want.producerId);
     if (producer === undefined || producer.kind !== want.kind) {
       missing.push(want.trackSid);
-      continue;
+    } else {
+      rest.push(serve(want, held, cc));
     }
-    rest.push(serve(want, view.held.get(want.trackSid), want.kind === 'video' && transportCc));
+    rest.push(...serveSuccessor(view, want, { held, transportCc: cc }));
   }
   return { actions: [...closes, ...rest], missing };
+}
+
+function hasEnded(view: SubscriptionView, held: HeldSubscription, want: WantedSubscription | undefined): boolean {
+  if (want === undefined) {
+    return true;
+  }
+  if (continues(want, held) && !wasLetGo(want, held)) {
+    // The producer may be gone before its successor is here.
+    return false;
+  }
+  const isGone = view.producer(held.producerId) === undefined && held.awaitsConsumer !== true;
+  return isAnother(want, held) || isGone;
 }
 
 /** Estimation that is no longer needed stays until its consumers end: taking it away would cost a renegotiation. */
 function keepsTransportCc(view: SubscriptionView): boolean {
   return view.desired.some((want) => {
     const held = view.held.get(want.trackSid);
-    return held?.transportCc === true && !held.ended && held.producerId === want.producerId;
+    const isSame = held?.producerId === want.producerId || (held !== undefined && continues(want, held));
+    return held?.transportCc === true && !held.ended && isSame;
   });
 }
 
+function continues(want: WantedSubscription, held: HeldSubscription): boolean {
+  return want.predecessor !== undefined && want.predecessor === held.producerId;
+}
+
 function serve(want: WantedSubscription, held: HeldSubscription | undefined, transportCc: boolean): SubscriptionAction {
+  if (held !== undefined && continues(want, held) && !wasLetGo(want, held)) {
+    return { kind: 'swap', want, transportCc };
+  }
   if (held === undefined || isAnother(want, held)) {
     return { kind: 'open', want, transportCc };
+  }
+  if (held.awaitsConsumer === true) {
+    return { kind: 'reopen', want, transportCc: transportCc || held.transportCc };
   }
   if (transportCc && !held.transportCc) {
     return { kind: 'reopen', want, transportCc };
@@ -92,8 +125,33 @@ function serve(want: WantedSubscription, held: HeldSubscription | undefined, tra
   return { kind: 'tune', want };
 }
 
-/** What is wanted cannot be had in the section that is held. A new host may begin to count anew, which changes nothing. */
+/** Only a track that flows already has something to lose. */
+function serveSuccessor(
+  view: SubscriptionView,
+  want: WantedSubscription,
+  { held, transportCc }: { held: HeldSubscription | undefined; transportCc: boolean },
+): SubscriptionAction[] {
+  if (held === undefined || held.producerId !== want.producerId || wasLetGo(want, held)) {
+    return [];
+  }
+  const { successorId, trackSid } = held;
+  const producerId = want.successor?.producerId;
+  if (successorId !== undefined && successorId !== producerId) {
+    return [{ kind: 'dropSuccessor', trackSid }];
+  }
+  const isReady = producerId === undefined || producerId === successorId;
+  if (isReady || view.producer(producerId)?.kind !== want.kind) {
+    return [];
+  }
+  return [{ kind: 'readySuccessor', want, transportCc, producerId }];
+}
+
+/** What is wanted cannot be had in the section that is held. */
 function isAnother(want: WantedSubscription, held: HeldSubscription): boolean {
-  const wasLetGo = (want.generation ?? 0) > (held.want.generation ?? 0);
-  return held.ended || held.producerId !== want.producerId || wasLetGo;
+  return held.ended || held.producerId !== want.producerId || wasLetGo(want, held);
+}
+
+/** A new host may begin to count anew, which changes nothing. */
+function wasLetGo(want: WantedSubscription, held: HeldSubscription): boolean {
+  return (want.generation ?? 0) > (held.want.generation ?? 0);
 }

@@ -3,6 +3,7 @@
  * ended is offered inactive and then serves the next track of its kind, or is retired.
  */
 import type { MediaKind } from '../protocol/leg-messages.ts';
+import type { SlotSnapshot } from '../protocol/leg-snapshot.ts';
 
 /**
  * `taken`: carries a track; `draining`: its track is gone, the client has not agreed to that yet; `free`: may be taken;
@@ -26,7 +27,7 @@ type Entry = Slot & {
  * inactive: browsers fire no `track` event when only the msid of a section changes that was receiving before.
  */
 export class SlotTable {
-  readonly #entries: Entry[] = [];
+  #entries: Entry[] = [];
   readonly #retires: boolean;
   #nextMid: number;
 
@@ -38,6 +39,24 @@ export class SlotTable {
   constructor(options: { firstMid: number; retires: boolean }) {
     this.#nextMid = options.firstMid;
     this.#retires = options.retires;
+  }
+
+  snapshot(): { nextMid: number; slots: SlotSnapshot[] } {
+    const slots = this.#entries.map(({ mid, kind, phase, trackSid, replaces, exposed }) => ({
+      mid,
+      kind,
+      phase,
+      exposed,
+      ...(trackSid === undefined ? {} : { trackSid }),
+      ...(replaces === undefined ? {} : { replaces }),
+    }));
+    return { nextMid: this.#nextMid, slots };
+  }
+
+  /** Continues another table. An offer that was under way there counts as lost. */
+  restore(snapshot: { nextMid: number; slots: readonly SlotSnapshot[] }): void {
+    this.#nextMid = snapshot.nextMid;
+    this.#entries = snapshot.slots.map((slot) => ({ ...slot, trackSid: slot.trackSid, offeredInactive: false }));
   }
 
   /** All slots in the order of their sections. */

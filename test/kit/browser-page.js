@@ -205,8 +205,49 @@
     return peak;
   }
 
+  const gaps = new Map();
+
+  /** Measures the longest time between two frames on the screen, or two packets of sound. */
+  function watchGaps(trackSid) {
+    const { track } = findPublication(trackSid);
+    const gap = { lastMs: performance.now(), maxMs: 0 };
+    gaps.set(trackSid, gap);
+    const seen = () => {
+      const nowMs = performance.now();
+      gap.maxMs = Math.max(gap.maxMs, nowMs - gap.lastMs);
+      gap.lastMs = nowMs;
+    };
+    if (track.kind === 'video') {
+      const element = document.getElementById(trackSid);
+      const onFrame = () => {
+        seen();
+        if (gaps.get(trackSid) === gap) element.requestVideoFrameCallback(onFrame);
+      };
+      element.requestVideoFrameCallback(onFrame);
+    } else {
+      let before = -1;
+      const look = async () => {
+        const report = await track.getRTCStatsReport();
+        const inbound = [...(report?.values() ?? [])].find((entry) => entry.type === 'inbound-rtp');
+        const packets = inbound?.packetsReceived ?? 0;
+        if (packets > 0 && packets !== before) seen();
+        before = packets;
+        if (gaps.get(trackSid) === gap) setTimeout(look, 10);
+      };
+      void look();
+    }
+  }
+
+  /** In milliseconds, since `watchGaps`. */
+  function gapOf(trackSid) {
+    const { lastMs, maxMs } = gaps.get(trackSid);
+    return Math.max(maxMs, performance.now() - lastMs);
+  }
+
   window.kit = {
     connect,
+    watchGaps,
+    gapOf,
     publishCamera,
     publishMicrophone,
     publishTone,

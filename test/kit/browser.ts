@@ -78,6 +78,8 @@ export type PageWindow = {
     resizeElement(trackSid: string, width: number, height: number): void;
     lookAt(trackSid: string): Promise<VideoLook | undefined>;
     audioPeak(trackSid: string, windowMs: number, enough?: number): Promise<number>;
+    watchGaps(trackSid: string): void;
+    gapOf(trackSid: string): number;
   };
 };
 /** Only meaningful inside functions that run in the page. */
@@ -244,6 +246,16 @@ export class BrowserClient {
       windowMs,
       enough,
     ] as const);
+  }
+
+  /** Measures anew the longest time between two frames that are seen, or two packets of sound. */
+  async watchGaps(trackSid: string): Promise<void> {
+    await this.page.evaluate((sid) => window.kit.watchGaps(sid), trackSid);
+  }
+
+  /** In milliseconds, since `watchGaps`. */
+  async gapOf(trackSid: string): Promise<number> {
+    return this.page.evaluate((sid) => window.kit.gapOf(sid), trackSid);
   }
 
   /** Publishes Chromium's fake screen. @returns track sid */

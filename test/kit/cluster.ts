@@ -25,6 +25,8 @@ export type ClusterOptions = {
   sentinel?: SentinelSetup;
   /** Each node on a host of its own; the caller closes it after the cluster. */
   network?: ClusterNetwork;
+  /** Of each media node; every room that it shares with another takes some. */
+  pipePorts?: number;
   /** Called with the port of each node's relay before the node starts. */
   beforeStart?: (relayPort: number) => Promise<void>;
 };
@@ -34,7 +36,7 @@ type Role = 'master' | 'media';
 export const clusterName = 'test';
 export const clusterSecret = 'the secret of a cluster under test';
 const mediaPorts = 2;
-const pipePorts = 40;
+const defaultPipePorts = 40;
 
 type ProcessParts = {
   role: Role;
@@ -160,6 +162,7 @@ type ClusterParts = {
   config: RawConfig;
   isRedisShared: boolean;
   network: ClusterNetwork | undefined;
+  pipePorts: number;
   beforeStart: ClusterOptions['beforeStart'];
 };
 
@@ -171,6 +174,7 @@ export class TestCluster {
   readonly #config: RawConfig;
   readonly #isRedisShared: boolean;
   readonly #network: ClusterNetwork | undefined;
+  readonly #pipePorts: number;
   readonly #beforeStart: ClusterOptions['beforeStart'];
   readonly #started = { master: 0, media: 0 };
 
@@ -192,6 +196,7 @@ export class TestCluster {
       config,
       isRedisShared: sentinel !== undefined,
       network: options.network,
+      pipePorts: options.pipePorts ?? defaultPipePorts,
       beforeStart: options.beforeStart,
     });
     try {
@@ -213,6 +218,7 @@ export class TestCluster {
     this.#config = parts.config;
     this.#isRedisShared = parts.isRedisShared;
     this.#network = parts.network;
+    this.#pipePorts = parts.pipePorts;
     this.#beforeStart = parts.beforeStart;
   }
 
@@ -235,14 +241,14 @@ export class TestCluster {
   }
 
   async addMedia(config: RawConfig = {}): Promise<ClusterProcess> {
-    const first = await freePortRange(mediaPorts + pipePorts);
+    const first = await freePortRange(mediaPorts + this.#pipePorts);
     const ports: RawConfig = {
       rtc: {
         workers: 1,
         port_range_start: first,
         port_range_end: first + mediaPorts - 1,
         pipe_port_range_start: first + mediaPorts,
-        pipe_port_range_end: first + mediaPorts + pipePorts - 1,
+        pipe_port_range_end: first + mediaPorts + this.#pipePorts - 1,
       },
     };
     return this.#add('media', this.media, { base: ports, config });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Link } from '../../src/cluster/link.ts';
 import { memoryLink } from '../../src/cluster/memory-link.ts';
 import type { LegNode } from '../../src/leg/leg-node.ts';
-import type { ParticipantSid, TrackSid } from '../../src/protocol/ids.ts';
+import { participantOfLeg, type LegId, type ParticipantSid, type TrackSid } from '../../src/protocol/ids.ts';
 import type {
   ActualLeg,
   ActualPublication,
@@ -55,6 +55,8 @@ export function answerTo(sdp: string, exceptions: Record<string, 'inactive' | 'r
 export class FakeHost {
   readonly messages: LegToHost[] = [];
   readonly #link: Link<HostToLeg, LegToHost>;
+  readonly #wantedByLeg = new Map<LegId, WantedLeg>();
+  readonly #identities = new Map<LegId, LegIdentity>();
   #version = 0;
 
   constructor(node: LegNode) {
@@ -66,7 +68,22 @@ export class FakeHost {
   }
 
   send(message: HostToLeg): void {
+    if (message.kind === 'open' || message.kind === 'wanted') this.#wantedByLeg.set(message.leg, message.wanted);
+    if (message.kind === 'open') this.#identities.set(message.leg, message.identity);
     this.#link.send(message);
+  }
+
+  /** What the leg was told last. */
+  wantedOf(leg: LegId): WantedLeg {
+    const wanted = this.#wantedByLeg.get(leg);
+    assert.ok(wanted !== undefined, `${leg} was not opened`);
+    return wanted;
+  }
+
+  identityOf(leg: LegId): LegIdentity {
+    const identity = this.#identities.get(leg);
+    assert.ok(identity !== undefined, `${leg} was not opened`);
+    return identity;
   }
 
   close(): void {
@@ -106,7 +123,7 @@ export class FakeHost {
     return leg;
   }
 
-  want(leg: ParticipantSid, wanted: Partial<WantedLeg>): number {
+  want(leg: LegId, wanted: Partial<WantedLeg>): number {
     const full = this.#wanted(wanted);
     this.send({ kind: 'wanted', leg, wanted: full });
     return full.version;
@@ -151,11 +168,7 @@ export class FakeHost {
     return actual;
   }
 
-  answer(
-    leg: ParticipantSid,
-    offer: { id: number; sdp: string },
-    exceptions: Parameters<typeof answerTo>[1] = {},
-  ): void {
+  answer(leg: LegId, offer: { id: number; sdp: string }, exceptions: Parameters<typeof answerTo>[1] = {}): void {
     this.send({ kind: 'clientAnswer', leg, id: offer.id, sdp: answerTo(offer.sdp, exceptions) });
   }
 
@@ -190,9 +203,10 @@ export function publicationsOf(golden: string, changes: Partial<WantedPublicatio
 
 export function subscriptionTo(
   publication: ActualPublication,
-  publisherSid: ParticipantSid,
+  publisher: LegId,
   changes: Partial<WantedSubscription> = {},
 ): WantedSubscription {
+  const publisherSid = participantOfLeg(publisher);
   return {
     trackSid: publication.trackSid,
     publisherSid,

@@ -1,6 +1,11 @@
 import { DataPacket, UserPacket } from '@livekit/protocol';
-import type { ParticipantSid, TrackSid } from '../../src/protocol/ids.ts';
-import type { ActualPublication, WantedPublication, WantedSubscription } from '../../src/protocol/leg-messages.ts';
+import type { LegId, TrackSid } from '../../src/protocol/ids.ts';
+import type {
+  ActualLeg,
+  ActualPublication,
+  WantedPublication,
+  WantedSubscription,
+} from '../../src/protocol/leg-messages.ts';
 import type { FakeHost } from './fake-host.ts';
 import type { LightEndpoint } from './light/light-endpoint.ts';
 import type { PeerEvent } from './light/light-peer.ts';
@@ -10,11 +15,11 @@ import { until, type UntilOptions } from './until.ts';
 
 /** A participant with real connections: what its gateway would carry goes straight between it and the fake host. */
 export class LegParticipant {
-  readonly leg: ParticipantSid;
+  leg: LegId;
   readonly publisher: LightPublisher;
   readonly subscriber: LightSubscriber;
   readonly packets: { stream: number; packet: DataPacket }[] = [];
-  readonly #host: FakeHost;
+  #host: FakeHost;
   #publications: WantedPublication[] = [];
   #subscriptions: WantedSubscription[] = [];
   #answersTaken = 0;
@@ -31,6 +36,14 @@ export class LegParticipant {
       onEvent: (event) => this.#onEvent(event),
     });
     this.leg = host.open(name);
+  }
+
+  /** From now on what it says goes to this leg, and only what that one says comes to it. */
+  follow(host: FakeHost, leg: LegId): void {
+    this.#host = host;
+    this.leg = leg;
+    this.#answersTaken = 0;
+    this.#offersTaken = 0;
   }
 
   /** Takes what the leg has sent since the last call. */
@@ -101,6 +114,10 @@ export class LegParticipant {
           : 'not bound',
       options,
     );
+  }
+
+  actual(): ActualLeg | undefined {
+    return this.#host.actual(this.leg);
   }
 
   ssrcOf(trackSid: string): number {

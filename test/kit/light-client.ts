@@ -86,6 +86,7 @@ export class LightClient {
   #negotiation: Promise<void> = Promise.resolve();
   #offerId = 0;
   #sequence = 0;
+  #isResuming = false;
   #token: string;
   #closing = false;
 
@@ -246,14 +247,34 @@ export class LightClient {
       () => `offer of ${trackSid}, offered are ${this.subscribedTrackSids.join()}`,
       timeoutMs,
     );
-    const leftMs = Math.max(1, timeoutMs - (performance.now() - startMs));
-    const ssrc = this.#subscriber.tracks.get(trackSid)?.ssrc ?? 0;
+    const leftMs = (): number => Math.max(1, timeoutMs - (performance.now() - startMs));
     try {
-      return await this.#subscriber.peer.watch(ssrc, { ...options, timeoutMs: leftMs });
+      for (;;) {
+        const ssrc = this.#subscriber.tracks.get(trackSid)?.ssrc ?? 0;
+        const stats = await this.#watchUntilReplaced(trackSid, ssrc, { ...options, timeoutMs: leftMs() });
+        if (stats !== undefined) return stats;
+      }
     } catch (error) {
       throw new Error(
         `${this.identity} waits for ${trackSid}: ${error instanceof Error ? error.message : String(error)}`,
       );
+    }
+  }
+
+  /** @returns undefined when another stream came to carry the track meanwhile */
+  async #watchUntilReplaced(trackSid: string, ssrc: number, options: WatchOptions): Promise<StreamStats | undefined> {
+    const replaced = Promise.withResolvers<undefined>();
+    const abort = new AbortController();
+    const look = (): void => {
+      if (this.#subscriber.tracks.get(trackSid)?.ssrc !== ssrc) replaced.resolve(undefined);
+    };
+    this.#looks.add(look);
+    try {
+      const watching = this.#subscriber.peer.watch(ssrc, { ...options, signal: abort.signal });
+      return await Promise.race([watching, replaced.promise]);
+    } finally {
+      abort.abort();
+      this.#looks.delete(look);
     }
   }
 
@@ -367,6 +388,8 @@ export class LightClient {
     }
     this.#sentReliable.push({ sequence: packet.sequence, bytes });
     if (this.#sentReliable.length > reliableHistoryLimit) this.#sentReliable.shift();
+    // As livekit-client: it goes out at the end of the resume, behind what the server missed.
+    if (this.#isResuming) return;
     this.#publisher?.peer.send(channelStreams._reliable, bytes);
   }
 
@@ -376,6 +399,10 @@ export class LightClient {
     await this.#publisher?.peer.waitConnected(this.#timeoutMs);
   }
 
+  get isClosing(): boolean {
+    return this.#closing;
+  }
+
   /** Breaks the signal socket as a lost network would; media goes on. */
   cutSocket(): void {
     this.#signal?.cut();
@@ -383,6 +410,15 @@ export class LightClient {
 
   /** Comes back with `reconnect=1`, restarts ICE of both connections, sends again what the server missed. */
   async resume(reason = 1): Promise<ReconnectResponse> {
+    this.#isResuming = true;
+    try {
+      return await this.#resume(reason);
+    } finally {
+      this.#isResuming = false;
+    }
+  }
+
+  async #resume(reason: number): Promise<ReconnectResponse> {
     this.#signal?.cut();
     const first = await this.#openSignal({ reconnect: '1', sid: this.sid, reconnect_reason: String(reason) });
     if (first.case !== 'reconnect')
@@ -399,12 +435,28 @@ export class LightClient {
       }),
     });
     const response = first.value;
-    if (this.#publisher) await this.#negotiate(true);
-    await this.#waitConnected();
+    await this.#whileSocketLives(async () => {
+      if (this.#publisher) await this.#negotiate(true);
+      await this.#waitConnected();
+    });
     for (const { sequence, bytes } of this.#sentReliable) {
       if (sequence > response.lastMessageSeq) this.#publisher?.peer.send(channelStreams._reliable, bytes);
     }
     return response;
+  }
+
+  /** A resume whose socket is lost will not come to its end; the next one can begin. */
+  async #whileSocketLives(work: () => Promise<void>): Promise<void> {
+    const lost = Promise.withResolvers<never>();
+    const look = (): void => {
+      if (this.socketCloseCode !== undefined) lost.reject(new Error('the signal socket was lost during the resume'));
+    };
+    this.#looks.add(look);
+    try {
+      await Promise.race([work(), lost.promise]);
+    } finally {
+      this.#looks.delete(look);
+    }
   }
 
   async leave(reason: DisconnectReason = DisconnectReason.CLIENT_INITIATED): Promise<void> {

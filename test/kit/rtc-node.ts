@@ -40,6 +40,8 @@ export type SeenVideo = {
   height: number;
   /** Mean luma of the last frame, 16 = black. */ luma: number;
   lastFrameMs: number;
+  /** Longest time between two frames; may be set to 0. */
+  maxGapMs: number;
 };
 
 /** What an audio stream carried so far. */
@@ -47,10 +49,13 @@ export type HeardAudio = {
   frames: number;
   /** Highest sample of the last 100 ms, 0–32767. */ peak: number;
   lastFrameMs: number;
+  /** Longest silence; may be set to 0. Sound that the decoder makes up for what is missing does not count. */
+  maxSilenceMs: number;
 };
 
 const sampleRate = 48_000;
 const frameMs = 10;
+const quietBelow = 300;
 
 /** A participant of rtc-node with everything that it sends and reads; `close` ends all of it. */
 export class RtcClient {
@@ -155,22 +160,29 @@ export class RtcClient {
 
   /** Reads the frames of a track until `close`; the record changes while they come. */
   watchVideo(subscribed: SubscribedTrack): SeenVideo {
-    const seen: SeenVideo = { frames: 0, width: 0, height: 0, luma: 0, lastFrameMs: 0 };
+    const seen: SeenVideo = { frames: 0, width: 0, height: 0, luma: 0, lastFrameMs: 0, maxGapMs: 0 };
     this.#read(new VideoStream(subscribed.track), ({ frame }) => {
       seen.frames += 1;
       seen.width = frame.width;
       seen.height = frame.height;
       seen.luma = meanLuma(frame);
-      seen.lastFrameMs = performance.now();
+      const nowMs = performance.now();
+      seen.maxGapMs = Math.max(seen.maxGapMs, seen.frames === 1 ? 0 : nowMs - seen.lastFrameMs);
+      seen.lastFrameMs = nowMs;
     });
     return seen;
   }
 
   listen(subscribed: SubscribedTrack): HeardAudio {
-    const heard: HeardAudio = { frames: 0, peak: 0, lastFrameMs: 0 };
+    const heard: HeardAudio = { frames: 0, peak: 0, lastFrameMs: 0, maxSilenceMs: 0 };
+    let silenceMs = 0;
     const recent: number[] = [];
     this.#read(new AudioStream(subscribed.track, { sampleRate, numChannels: 1 }), (frame) => {
-      recent.push(frame.data.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0));
+      const loudness = frame.data.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0);
+      // The clock of the sound: frames that come late all at once are no silence.
+      silenceMs = loudness < quietBelow ? silenceMs + (1000 * frame.data.length) / sampleRate : 0;
+      heard.maxSilenceMs = Math.max(heard.maxSilenceMs, silenceMs);
+      recent.push(loudness);
       if (recent.length > 10) recent.shift();
       heard.frames += 1;
       heard.peak = Math.max(...recent);

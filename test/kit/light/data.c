@@ -271,14 +271,19 @@ void data_resume(peer *p) {
   if (p->sctp) read_messages(p);
 }
 
+/* The association is gone; what waits in the queue goes out on the next one. */
+void data_break(peer *p) {
+  if (!p->sctp) return;
+  usrsctp_close(p->sctp);
+  usrsctp_deregister_address(address_of(p));
+  p->sctp = NULL;
+  p->sctp_up = false;
+}
+
 void data_tick(uint32_t elapsed_ms) { usrsctp_handle_timers(elapsed_ms); }
 
 void data_free(peer *p) {
-  if (p->sctp) {
-    usrsctp_close(p->sctp);
-    usrsctp_deregister_address(address_of(p));
-    p->sctp = NULL;
-  }
+  data_break(p);
   while (p->floods) {
     flood *gone = p->floods;
     p->floods = gone->next;

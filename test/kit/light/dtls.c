@@ -119,6 +119,12 @@ static srtp_t srtp_session(const uint8_t *key, size_t key_size, const uint8_t *s
   return srtp_create(&session, &policy) == srtp_err_status_ok ? session : NULL;
 }
 
+static void drop_srtp_keys(peer *p) {
+  if (p->srtp_in) srtp_dealloc(p->srtp_in);
+  if (p->srtp_out) srtp_dealloc(p->srtp_out);
+  p->srtp_in = p->srtp_out = NULL;
+}
+
 static bool take_srtp_keys(peer *p) {
   uint8_t material[2 * (32 + 14)];
   SRTP_PROTECTION_PROFILE *profile = SSL_get_selected_srtp_profile(p->ssl);
@@ -128,6 +134,7 @@ static bool take_srtp_keys(peer *p) {
   if (SSL_export_keying_material(p->ssl, material, 2 * (key + salt), "EXTRACTOR-dtls_srtp", 19, NULL, 0, 0) != 1) return false;
   const uint8_t *client_key = material, *server_key = material + key, *client_salt = server_key + key, *server_salt = client_salt + salt;
   bool client = p->dtls_client;
+  drop_srtp_keys(p);
   p->srtp_out = srtp_session(client ? client_key : server_key, key, client ? client_salt : server_salt, salt, profile->id, false);
   p->srtp_in = srtp_session(client ? server_key : client_key, key, client ? server_salt : client_salt, salt, profile->id, true);
   return p->srtp_in && p->srtp_out;
@@ -156,7 +163,26 @@ static void handshake(peer *p) {
   if (p->sctp_wanted) data_start(p);
 }
 
+/*
+ * Another certificate than before means another handshake, which begins when the new description's pair answers (RFC 8842
+ * section 5.5). Until it ends, media still comes in under the old keys and none goes out; the SCTP association is lost
+ * while its channels stay, as in libwebrtc.
+ */
+void dtls_expect(peer *p, const char *fingerprint) {
+  if (p->ssl && *p->remote_fingerprint && strcasecmp(p->remote_fingerprint, fingerprint)) p->dtls_outdated = true;
+  strncpy(p->remote_fingerprint, fingerprint, sizeof p->remote_fingerprint - 1);
+}
+
+static void forget_connection(peer *p) {
+  p->dtls_up = p->dtls_gone = p->dtls_outdated = false;
+  data_break(p);
+  SSL_free(p->ssl);
+  p->ssl = NULL;
+  ERR_clear_error();
+}
+
 void dtls_start(peer *p) {
+  if (p->ssl && p->dtls_outdated) forget_connection(p);
   if (p->ssl || p->dtls_gone) return;
   BIO *bio = BIO_new(datagrams);
   BIO_set_data(bio, p);
@@ -216,6 +242,5 @@ void dtls_free(peer *p, bool say_goodbye) {
     SSL_free(p->ssl);
     ERR_clear_error();
   }
-  if (p->srtp_in) srtp_dealloc(p->srtp_in);
-  if (p->srtp_out) srtp_dealloc(p->srtp_out);
+  drop_srtp_keys(p);
 }

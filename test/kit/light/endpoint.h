@@ -96,6 +96,7 @@ typedef struct stream_in {
   uint32_t received; /* distinct ones since base_seq */
   uint64_t lost_before; /* up to the last restart of the source */
   uint64_t first_us, last_us, run_us, max_gap_us;
+  uint64_t continues_us; /* last packet of the stream that it replaces */
   uint32_t timestamp;
   uint32_t expected_prior, received_prior;
   uint32_t sr_middle;
@@ -174,6 +175,7 @@ typedef struct peer {
 
   SSL *ssl;
   bool dtls_client, dtls_up, dtls_gone;
+  bool dtls_outdated; /* the description names another certificate */
   const uint8_t *dtls_in;
   size_t dtls_in_size;
   char remote_fingerprint[128];
@@ -222,6 +224,7 @@ void ice_tick(peer *p, uint64_t now);
 void dtls_init(const char *srtp_profiles);
 const char *dtls_fingerprint(void);
 void dtls_start(peer *p);
+void dtls_expect(peer *p, const char *fingerprint);
 void dtls_input(peer *p, const uint8_t *data, size_t size);
 void dtls_tick(peer *p);
 void dtls_send(peer *p, const void *data, size_t size);
@@ -268,6 +271,7 @@ void data_init(void);
 void data_start(peer *p);
 void data_input(peer *p, const void *data, size_t size);
 void data_resume(peer *p);
+void data_break(peer *p);
 void data_tick(uint32_t elapsed_ms);
 void data_drain(peer *p);
 void flood_command(peer *p, const command *c, uint64_t now);

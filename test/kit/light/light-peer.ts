@@ -84,6 +84,8 @@ export type IncomingStream = {
   kind: 'audio' | 'video' | 'padding';
   codec?: string;
   transportCcId?: number;
+  /** The stream that it replaces: the time between their packets counts as a gap. */
+  continues?: number;
   /** Ask again for what is lost. */
   nack?: boolean;
   /** This stream repeats packets of the stream with this SSRC. */
@@ -128,7 +130,12 @@ export type Flood = {
   maxRetransmits?: number;
 };
 
-export type WatchOptions = { contiguousMs?: number; keyFrame?: boolean; timeoutMs?: number };
+export type WatchOptions = {
+  contiguousMs?: number;
+  keyFrame?: boolean;
+  timeoutMs?: number /** Gives up. */;
+  signal?: AbortSignal;
+};
 
 type Asked = { answer: Promise<EndpointEvent>; cancel: () => void };
 
@@ -152,6 +159,7 @@ export class LightPeer {
   /** Lines of statistics under way, by the token of their question. */
   readonly #collected = new Map<number, Pick<PeerStats, 'streams' | 'sent'>>();
   #closing = false;
+  #fingerprint = '';
 
   readonly channels = new Map<string, ChannelEvent>();
   readonly problems: string[] = [];
@@ -180,10 +188,18 @@ export class LightPeer {
     return this.ice === 'connected' && this.dtls === 'connected';
   }
 
-  /** Starts ICE towards the server. A second call with new credentials on both sides is an ICE restart. */
+  /**
+   * Starts ICE towards the server. A second call with new credentials on both sides is an ICE restart; one with another
+   * fingerprint also begins DTLS anew.
+   */
   setRemote(remote: RemoteDescription, credentials: IceCredentials = this.credentials): void {
     this.credentials = credentials;
     this.ice = 'checking';
+    if (remote.fingerprint !== undefined && this.#fingerprint !== '' && remote.fingerprint !== this.#fingerprint) {
+      this.dtls = 'new';
+      this.sctp = 'new';
+    }
+    this.#fingerprint = remote.fingerprint ?? this.#fingerprint;
     this.#wiring.command('remote', {
       ...credentials,
       remote_ufrag: remote.ufrag,
@@ -219,8 +235,8 @@ export class LightPeer {
   }
 
   receive(stream: IncomingStream): void {
-    const { ssrc, kind, codec, transportCcId, nack, repairs } = stream;
-    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId, nack, repairs });
+    const { ssrc, kind, codec, transportCcId, nack, repairs, continues } = stream;
+    this.#wiring.command('receive', { ssrc, kind, codec, tcc_ext: transportCcId, nack, repairs, continues });
   }
 
   stopReceiving(ssrc: number): void {
@@ -267,12 +283,15 @@ export class LightPeer {
   async watch(ssrc: number, options: WatchOptions = {}): Promise<StreamStats> {
     const timeoutMs = options.timeoutMs ?? 10_000;
     const asked = this.#wiring.ask('watch', { ssrc, ms: options.contiguousMs ?? 0, key: options.keyFrame ?? false });
+    const given = Promise.withResolvers<never>();
+    options.signal?.addEventListener('abort', () => given.reject(new Error('given up')));
     try {
-      const answer = await withDeadline(asked.answer, `media of ${ssrc}`, timeoutMs);
+      const answer = await withDeadline(Promise.race([asked.answer, given.promise]), `media of ${ssrc}`, timeoutMs);
       if (answer.verb !== 'watched') throw new Error(`${answer.text('what')} ${ssrc}`);
       return toStreamStats(answer);
     } catch (error) {
       asked.cancel();
+      if (options.signal?.aborted === true) throw error;
       const stats = (await this.stats()).streams.find((stream) => stream.ssrc === ssrc);
       throw new Error(`${error instanceof Error ? error.message : String(error)}: ${JSON.stringify(stats)}`);
     }

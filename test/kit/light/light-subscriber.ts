@@ -60,6 +60,7 @@ export class LightSubscriber {
 
   #follow(sections: Section[], midToTrackId: Record<string, string>): void {
     const streams = new Map<number, string>();
+    const former = new Map([...this.tracks.values()].map(({ mid, ssrc }) => [mid, ssrc]));
     this.tracks.clear();
     for (const section of sections) {
       const [ssrc] = section.ssrcs;
@@ -67,7 +68,14 @@ export class LightSubscriber {
       if (section.direction !== 'sendonly' || ssrc === undefined || (kind !== 'audio' && kind !== 'video')) continue;
       const codec = section.codecs[0]?.name ?? '';
       const probator = mid === 'probator';
-      this.#receive(streams, mid, { ssrc, kind: probator ? 'padding' : kind, codec, ...this.#repairOf(section) });
+      const continues = former.get(mid);
+      this.#receive(streams, mid, {
+        ssrc,
+        kind: probator ? 'padding' : kind,
+        codec,
+        ...this.#repairOf(section),
+        ...(continues === undefined ? {} : { continues }),
+      });
       const rtx = section.rtx.get(ssrc);
       if (rtx !== undefined) this.#receive(streams, mid, { ssrc: rtx, kind: 'padding', repairs: ssrc });
       if (probator) continue;
@@ -78,6 +86,7 @@ export class LightSubscriber {
     for (const gone of this.#streams.keys()) if (!streams.has(gone)) this.peer.stopReceiving(gone);
     this.#streams = streams;
   }
+
   #receive(streams: Map<number, string>, mid: string, stream: IncomingStream): void {
     streams.set(stream.ssrc, mid);
     if (!this.#streams.has(stream.ssrc)) this.peer.receive(stream);

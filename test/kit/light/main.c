@@ -3,8 +3,10 @@
  *
  * Commands (`verb peer key=value …`), `ssrc` names a stream, `token` comes back in the answer:
  *   open      ufrag password dtls=client|server [bind] [bind_port] [sctp=0|1] [sctp_port] [count_data=0|1] [sample]
- *   remote    remote_ufrag remote_password candidates=ip:port,… [ufrag password] [fingerprint] [dtls]   (again = ICE restart)
- *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext] [nack=0|1] [repairs=ssrc]     receive-stop ssrc
+ *   remote    remote_ufrag remote_password candidates=ip:port,… [ufrag password] [fingerprint] [dtls]   (again = ICE
+ *             restart; with another fingerprint also a new DTLS connection)
+ *   receive   ssrc kind=audio|video|padding [codec=vp8] [tcc_ext] [nack=0|1] [repairs=ssrc] [continues=ssrc]
+ *   receive-stop ssrc
  *   publish   ssrc kind pt [mid mid_ext rid rid_ext level_ext tcc_ext fps bps width height level payload_bytes paused
  *             temporal_layers=1|3 trace trace_from]
  *   publish-set ssrc [paused level fps bps]                            publish-stop ssrc
@@ -139,8 +141,8 @@ static void close_peer(peer *p, bool silent) {
 }
 
 static void set_remote(peer *p, const command *c, uint64_t now) {
-  if (*field(c, "fingerprint")) text_field(c, "fingerprint", p->remote_fingerprint, sizeof p->remote_fingerprint);
-  if (*field(c, "dtls") && !p->ssl) p->dtls_client = strcmp(field(c, "dtls"), "server") != 0;
+  if (*field(c, "fingerprint")) dtls_expect(p, field(c, "fingerprint"));
+  if (*field(c, "dtls") && (!p->ssl || p->dtls_outdated)) p->dtls_client = strcmp(field(c, "dtls"), "server") != 0;
   if (number(c, "sctp", 0) && !p->sctp_wanted) {
     p->sctp_wanted = true;
     data_start(p);
@@ -216,7 +218,10 @@ static void read_commands(uint64_t now) {
 static void datagram(peer *p, const struct sockaddr_in *from, uint8_t *data, size_t size, uint64_t now) {
   if (!size) return;
   if (data[0] < 4) ice_input(p, from, data, size, now);
-  else if (data[0] >= 20 && data[0] < 64) dtls_input(p, data, size);
+  else if (data[0] >= 20 && data[0] < 64) {
+    /* The goodbye of a server that was left comes from elsewhere. */
+    if (!memcmp(&from->sin_addr, &p->remote.sin_addr, sizeof from->sin_addr) && from->sin_port == p->remote.sin_port) dtls_input(p, data, size);
+  }
   else if (data[0] >= 128 && data[0] < 192 && size > 1 && data[1] >= 192 && data[1] < 224) rtcp_input(p, data, size, now);
   else if (data[0] >= 128 && data[0] < 192) rtp_input(p, data, size, now);
 }

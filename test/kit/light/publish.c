@@ -208,7 +208,7 @@ static void send_frame(peer *p, stream_out *s, uint64_t now) {
 }
 
 void publish_tick(peer *p, uint64_t now) {
-  if (!p->srtp_out || p->dtls_gone) return;
+  if (!p->srtp_out || !p->dtls_up || p->dtls_gone) return;
   for (stream_out *s = p->out; s; s = s->next) {
     if (s->paused || now < s->next_us) continue;
     if (now - s->next_us > 200000) s->next_us = now; /* Woken late or not yet connected: do not send the past in a burst. */

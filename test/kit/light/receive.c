@@ -31,6 +31,11 @@ void receive_command(peer *p, const command *c) {
   s->vp8 = !strcmp(field(c, "codec"), "vp8");
   s->nack = number(c, "nack", 0);
   s->repairs_ssrc = (uint32_t)number(c, "repairs", 0);
+  stream_in *former = find_stream_in(p, (uint32_t)number(c, "continues", 0));
+  if (former && former->started) {
+    s->continues_us = former->last_us;
+    s->max_gap_us = former->max_gap_us;
+  }
   s->next = p->in;
   p->in = s;
 }
@@ -62,6 +67,7 @@ static bool count_sequence(stream_in *s, uint16_t seq, uint64_t now) {
     restart(s, seq, now);
     s->started = true;
     s->first_us = s->last_us = now;
+    if (s->continues_us) s->last_us = s->continues_us; /* The gap between the two counts. */
     return true;
   }
   int delta = (int16_t)(uint16_t)(seq - (uint16_t)s->max_seq);

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { nodeId, participantSid, type NodeId } from '../protocol/ids.ts';
-import type { RoomEvent } from '../room/events.ts';
 import { until } from '../../test/kit/until.ts';
+import type { DrainLeg } from '../placement/drain-plan.ts';
+import { legId, nodeId, participantSid, type LegId, type NodeId } from '../protocol/ids.ts';
+import type { RoomEvent } from '../room/events.ts';
+import type { MovableLeg } from '../room/moving.ts';
 import { HostMoves } from './host-moves.ts';
-import { ReconnectingMoves } from './reconnecting-moves.ts';
+import { LegMoves } from './leg-moves.ts';
 import type { RoomDriver } from './room-driver.ts';
 
 const [here, there] = [nodeId('here'), nodeId('there')];
@@ -13,40 +15,43 @@ const ben = participantSid('ben');
 
 function createMoves(isMoved: () => Promise<boolean>) {
   const events: RoomEvent[] = [];
-  const participants = [
-    { sid: ana, tracks: [{}] },
-    { sid: ben, tracks: [] },
+  const staying: DrainLeg['move'] = { kind: 'staying', failures: 0, retryInMs: 0 };
+  const movable: MovableLeg[] = [
+    { participantSid: ana, leg: legId(ana, 2), publishes: true, acceptsMove: true, move: staying },
+    { participantSid: ben, leg: ben, publishes: false, acceptsMove: false, move: staying },
   ];
-  const driver = { room: { snapshot: () => ({ participants }) }, handle: (event: RoomEvent) => events.push(event) };
+  const driver = {
+    room: { name: 'lobby' },
+    movableLegs: () => movable,
+    handle: (event: RoomEvent) => events.push(event),
+  };
   // Of a driver it uses just this.
   const drivers = new Map([['lobby', driver as unknown as RoomDriver]]);
-  const homes: [typeof ana, NodeId][] = [
-    [ana, here],
+  const homes = new Map<LegId, NodeId>([
+    [legId(ana, 2), here],
     [ben, there],
-  ];
-  const on = (id: NodeId) =>
-    homes.flatMap(([sid, at]) => (at === id ? [{ participantSid: sid, roomName: 'lobby' }] : []));
+  ]);
   const hosts = new HostMoves({
     nodeId: here,
     rooms: () => drivers.keys(),
-    legNodes: () => new Map(homes.map(([, at]) => [at, 1])),
+    legNodes: () => new Map([...homes.values()].map((at) => [at, 1])),
     move: isMoved,
     now: () => performance.now(),
   });
-  const moves = new ReconnectingMoves({ hosts, drivers, legs: { on } });
+  const moves = new LegMoves({ hosts, drivers, homeOf: (leg) => homes.get(leg) });
   return { moves, drivers, events };
 }
 
-describe('moves by reconnects', () => {
-  it('tells what rooms have on a node', () => {
+describe('moves of rooms and participants', () => {
+  it('are told by the node that the legs are on', () => {
     const { moves } = createMoves(() => Promise.resolve(true));
     const own = moves.on(here);
     assert.deepEqual(own.rooms, [
       { roomName: 'lobby', hostNodeId: here, hostMove: { kind: 'staying', failures: 0, retryInMs: 0 } },
     ]);
     assert.deepEqual(
-      own.legs.map((leg) => [leg.participantSid, leg.publishes, leg.acceptsMove]),
-      [[ana, true, false]],
+      own.legs.map((leg) => [leg.roomName, leg.participantSid, leg.publishes, leg.acceptsMove]),
+      [['lobby', ana, true, true]],
     );
     const other = moves.on(there);
     assert.deepEqual(
@@ -60,15 +65,15 @@ describe('moves by reconnects', () => {
     assert.deepEqual(moves.on(nodeId('third')), { rooms: [], legs: [] });
   });
 
-  it('tells clients to join anew, and refuses steps for rooms that it does not host', () => {
+  it('give the steps of participants to their room, and refuse those of rooms that are hosted elsewhere', () => {
     const { moves, events } = createMoves(() => Promise.resolve(true));
-    const step = { kind: 'reconnectClient', roomName: 'lobby', participantSid: ana, why: 'cannot-move' } as const;
-    moves.perform(step);
-    assert.deepEqual(events, [{ kind: 'reconnect', participants: [ana] }]);
-    assert.throws(() => moves.perform({ ...step, roomName: 'elsewhere' }), { reason: 'not-here' });
+    const action = { kind: 'prepareLeg', roomName: 'lobby', participantSid: ana, target: there } as const;
+    moves.perform(action);
+    assert.deepEqual(events, [{ kind: 'move', action }]);
+    assert.throws(() => moves.perform({ ...action, roomName: 'elsewhere' }), { reason: 'not-here' });
   });
 
-  it('gives a room away once, however often it is told, and again later when that failed', async () => {
+  it('give a room away once, however often it is told, and again later when that failed', async () => {
     const asked: PromiseWithResolvers<boolean>[] = [];
     const { moves, drivers } = createMoves(() => {
       const answer = Promise.withResolvers<boolean>();
