@@ -1,2 +1,2 @@
 /** What `./plenum` gives to the Node process of a server. */
-export const serverFlags = ['--max-semi-space-size=4'] as const;
+export const serverFlags = ['--max-semi-space-size=2'] as const;
