@@ -142,13 +142,19 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     legOf: (place, sid) => host.moves.on(place.id).legs.find((leg) => leg.participantSid === sid),
     perform: (action) => host.moves.perform(action),
     prepare: async (roomName, sids, from, to) => {
-      for (const sid of sids) {
-        cluster.perform({ kind: 'prepareLeg', roomName, participantSid: sid as ParticipantSid, target: to.id });
-      }
-      await until(() => {
-        const waiting = sids.map((sid) => cluster.legOf(from, sid)).filter((leg) => leg?.move.kind !== 'prepared');
-        return waiting.length === 0 ? '' : `not prepared: ${JSON.stringify(waiting)}\n${log.tail()}`;
-      });
+      // As the leader of a drain does: one whose leg is still being made is asked for again.
+      await until(
+        () => {
+          const waiting = sids.filter((sid) => cluster.legOf(from, sid)?.move.kind !== 'prepared');
+          for (const sid of waiting) {
+            if (cluster.legOf(from, sid)?.move.kind === 'staying') {
+              cluster.perform({ kind: 'prepareLeg', roomName, participantSid: sid as ParticipantSid, target: to.id });
+            }
+          }
+          return waiting.length === 0 ? '' : `not prepared: ${waiting.join()}\n${log.tail()}`;
+        },
+        { intervalMs: 50 },
+      );
     },
     trigger: (roomName, sids, from) => {
       const ask = (): void => {
