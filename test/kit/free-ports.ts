@@ -2,22 +2,33 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** A TCP port that nobody listens on right now. */
+/** Below the ephemeral range, whose ports any connection of this machine may take before a server does. */
+const lowestPort = 12_000;
+const lowestRangePort = 20_000;
+const ephemeralPort = 32_000;
+
+/** What this process has given out: its servers start at the same time, and look free until they listen. */
+const given = new Set<number>();
+
+/** A port that is free for TCP and UDP. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
+  return freePorts({ from: lowestPort, to: lowestRangePort, count: 1 });
 }
 
-/** First of `count` consecutive ports that are free for UDP and TCP, below the ephemeral range so that it stays so. */
+/** First of `count` consecutive ports that are free for UDP and TCP. */
 export async function freePortRange(count: number): Promise<number> {
+  return freePorts({ from: lowestRangePort, to: ephemeralPort, count });
+}
+
+async function freePorts({ from, to, count }: { from: number; to: number; count: number }): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt += 1) {
-    const first = 20_000 + Math.floor(Math.random() * 12_000);
-    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(first + index)));
+    const first = from + Math.floor(Math.random() * (to - from - count));
+    const ports = Array.from({ length: count }, (_, index) => first + index);
+    if (ports.some((port) => given.has(port))) continue;
+    for (const port of ports) given.add(port);
+    const free = await Promise.all(ports.map(isFree));
     if (free.every(Boolean)) return first;
+    for (const port of ports) given.delete(port);
   }
   throw new Error(`no ${count} consecutive free ports found`);
 }
