@@ -206,7 +206,8 @@ describe('a media node with twenty calls of three that dies', () => {
     const calm: Times = { leaveMs: [], rtpMs: [] };
     const light = await Promise.all(first.map((call) => lightComesBack(call, () => Promise.resolve(), calm)));
     t.diagnostic(`RTP at light clients that join at once after ${summary(calm.rtpMs)}`);
-    const boundMs = Math.max(rtpBoundMs, 1.6 * percentile(calm.rtpMs, 0.95));
+    // The browsers that start anew at the same time want a core for themselves.
+    const boundMs = Math.max(rtpBoundMs, 2.5 * percentile(calm.rtpMs, 0.95));
 
     const [victim] = cluster.media;
     await Promise.all([cluster.addMedia(), cluster.addMedia()]);

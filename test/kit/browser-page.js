@@ -14,6 +14,23 @@
       .flatMap((participant) => [...participant.trackPublications.values()])
       .find((publication) => publication.trackSid === trackSid);
 
+  function show(track) {
+    const element = track.attach();
+    elementsOf.set(track, [element]);
+    element.id = track.sid;
+    document.body.append(element);
+  }
+
+  /**
+   * livekit-client (2.23) keeps back what happens between its own `Reconnected` and the end of its reconnect, and tells it
+   * with the next reconnect only. The track is there and receives, and without an element Chromium plays nothing of it.
+   */
+  function shownTrack(trackSid) {
+    const track = findPublication(trackSid)?.track;
+    if (track && track.attachedElements.length === 0) show(track);
+    return track;
+  }
+
   async function connect(url, token, roomOptions, connectOptions) {
     const room = new client.Room(roomOptions);
     window.room = room;
@@ -28,15 +45,13 @@
         kind: kind ?? 0,
       });
     });
-    room.on(client.RoomEvent.TrackSubscribed, (track) => {
-      const element = track.attach();
-      elementsOf.set(track, [element]);
-      element.id = track.sid;
-      document.body.append(element);
-    });
+    room.on(client.RoomEvent.TrackSubscribed, show);
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
-      // A track that another one replaces is detached before it is reported, so `detach` does not tell its element.
-      for (const element of [...track.detach(), ...elementsOf.get(track)]) element.remove();
+      // A track that another one replaces is detached before it is reported, so `detach` does not tell its element. The
+      // other one may have it by then, and would fall silent without its element in the document.
+      for (const element of [...track.detach(), ...(elementsOf.get(track) ?? [])]) {
+        if (element.id === track.sid) element.remove();
+      }
     });
     room.on(client.RoomEvent.LocalTrackSubscribed, (publication) => window.subscribed.push(publication.trackSid));
     room.on(client.RoomEvent.Disconnected, (reason) => {
@@ -163,7 +178,7 @@
   }
 
   async function lookAt(trackSid) {
-    const report = await findPublication(trackSid)?.track?.getRTCStatsReport();
+    const report = await shownTrack(trackSid)?.getRTCStatsReport();
     const element = document.getElementById(trackSid);
     if (!report || !element) return undefined;
     const entries = [...report.values()];
@@ -192,7 +207,7 @@
   }
 
   async function audioPeak(trackSid, windowMs, enough = Infinity) {
-    const track = findPublication(trackSid)?.track?.mediaStreamTrack;
+    const track = shownTrack(trackSid)?.mediaStreamTrack;
     if (!track) return 0;
     const analyser = await analyserOf(track);
     const samples = new Float32Array(analyser.fftSize);
@@ -203,6 +218,22 @@
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return peak;
+  }
+
+  /** What came of a sound, for whom hears nothing of it. */
+  async function soundStats(trackSid) {
+    const { track } = findPublication(trackSid);
+    const report = (await track?.receiver?.getStats()) ?? new Map();
+    const inbound = [...report.values()].find(({ type }) => type === 'inbound-rtp');
+    const { packetsReceived, packetsLost, totalAudioEnergy, concealedSamples, ssrc } = inbound ?? {};
+    const elements = (track?.attachedElements ?? []).map((element) => ({
+      isConnected: element.isConnected,
+      paused: element.paused,
+      currentTime: element.currentTime,
+      tracks: element.srcObject?.getTracks().map(({ id }) => id === track.mediaStreamTrack.id),
+    }));
+    const { readyState, muted } = track?.mediaStreamTrack ?? {};
+    return { readyState, muted, packetsReceived, packetsLost, totalAudioEnergy, concealedSamples, ssrc, elements };
   }
 
   const gaps = new Map();
@@ -260,5 +291,6 @@
     resizeElement,
     lookAt,
     audioPeak,
+    soundStats,
   };
 })();

@@ -78,6 +78,7 @@ export type PageWindow = {
     resizeElement(trackSid: string, width: number, height: number): void;
     lookAt(trackSid: string): Promise<VideoLook | undefined>;
     audioPeak(trackSid: string, windowMs: number, enough?: number): Promise<number>;
+    soundStats(trackSid: string): Promise<object>;
     watchGaps(trackSid: string): void;
     gapOf(trackSid: string): number;
   };
@@ -276,7 +277,9 @@ export class BrowserClient {
     await until(
       async () => {
         const peak = await this.audioPeak(trackSid, 1200, 0.02);
-        return peak > 0.01 ? '' : `${this.identity} hears of ${trackSid} a peak of ${peak}`;
+        if (peak > 0.01) return '';
+        const stats = await this.page.evaluate(async (sid) => window.kit.soundStats(sid), trackSid);
+        return `${this.identity} hears of ${trackSid} a peak of ${peak}: ${JSON.stringify(stats)}`;
       },
       { timeoutMs },
     );
