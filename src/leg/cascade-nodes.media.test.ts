@@ -1,78 +1,32 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { FakeHost, subscriptionTo } from '../../test/kit/fake-host.ts';
+import { subscriptionTo } from '../../test/kit/fake-host.ts';
 import { LegParticipant } from '../../test/kit/leg-participant.ts';
+import { LegPlaces, peerTimings, type Place } from '../../test/kit/leg-places.ts';
 import { LightEndpoint } from '../../test/kit/light/light-endpoint.ts';
-import { LogRecord } from '../../test/kit/log-record.ts';
-import { startTestPool } from '../../test/kit/media-pool.ts';
-import { PeerLinks } from '../../test/kit/peer-links.ts';
+import type { PeerLinks } from '../../test/kit/peer-links.ts';
 import { until } from '../../test/kit/until.ts';
-import { configSchema } from '../config/options.ts';
-import { engineCounts } from '../media/engine-counts.ts';
-import type { WorkerPool } from '../media/worker-pool.ts';
-import { nodeId, type NodeId } from '../protocol/ids.ts';
 import type { ActualPublication } from '../protocol/leg-messages.ts';
-import { LegNode } from './leg-node.ts';
-
-const timings = { requestTimeoutMs: 5000, graceMs: 500, reconnectMs: 20 };
-
-type Place = { id: NodeId; host: FakeHost; node: LegNode; pool: WorkerPool };
 
 describe('leg nodes that share a room', () => {
   let endpoint: LightEndpoint;
-  let pools: WorkerPool[];
+  let places: LegPlaces;
   let links: PeerLinks;
-  let log: LogRecord;
   let one: Place;
   let two: Place;
 
   before(async () => {
     endpoint = await LightEndpoint.start();
-    pools = [];
-    for (const portRangeStart of [52_500, 52_510]) {
-      pools.push(await startTestPool({ portRangeStart, portRangeEnd: 52_600 }));
-    }
+    places = await LegPlaces.start(52_500);
   });
-
   after(async () => {
-    await Promise.all(pools.map((pool) => pool.close()));
+    await places.close();
     await endpoint.close();
   });
-
   beforeEach(() => {
-    log = new LogRecord();
-    links = new PeerLinks();
-    [one, two] = [createPlace('one', 0), createPlace('two', 1)];
+    ({ one, two, links } = places.open());
   });
-
-  afterEach(async () => {
-    for (const { node, pool } of [one, two]) {
-      await node.close();
-      await until(async () => {
-        const { routers, transports, producers, consumers } = await engineCounts(pool);
-        const left = routers + transports + producers + consumers;
-        return left === 0 ? '' : `${left} engine objects left`;
-      });
-    }
-    assert.deepEqual(log.unexpectedErrors(), []);
-  });
-
-  function createPlace(name: string, index: number): Place {
-    const id = nodeId(name);
-    const pool = pools[index];
-    assert.ok(pool !== undefined);
-    const config = configSchema.parse({ rtc: { pipe_linger: 0.3 } });
-    const node = new LegNode({
-      nodeId: id,
-      pool,
-      config,
-      log: log.logger(),
-      peers: links.connector(id),
-      peerTimings: timings,
-    });
-    links.add(id, node);
-    return { id, host: new FakeHost(node), node, pool };
-  }
+  afterEach(() => places.end());
 
   async function join(place: Place, name: string): Promise<LegParticipant> {
     const participant = new LegParticipant(place.host, endpoint, name);
@@ -230,7 +184,7 @@ describe('leg nodes that share a room', () => {
     const startMs = performance.now();
     await one.node.close();
     await two.host.reached(b.leg, 'ended', (actual) => actual.subscriptions[0]?.state === 'no-producer');
-    assert.ok(performance.now() - startMs < timings.graceMs);
+    assert.ok(performance.now() - startMs < peerTimings.graceMs);
     b.subscribe([subscriptionTo(local, c.leg)]);
     await b.bound();
     await b.subscriber.peer.watch(b.ssrcOf(local.trackSid), { contiguousMs: 300 });

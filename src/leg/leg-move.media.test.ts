@@ -2,77 +2,34 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { FakeHost, subscriptionTo } from '../../test/kit/fake-host.ts';
 import { LegParticipant } from '../../test/kit/leg-participant.ts';
+import { LegPlaces, type Place } from '../../test/kit/leg-places.ts';
 import { LightEndpoint } from '../../test/kit/light/light-endpoint.ts';
-import { LogRecord } from '../../test/kit/log-record.ts';
+import type { LogRecord } from '../../test/kit/log-record.ts';
 import { startTestPool } from '../../test/kit/media-pool.ts';
-import { PeerLinks } from '../../test/kit/peer-links.ts';
-import { until } from '../../test/kit/until.ts';
 import { configSchema } from '../config/options.ts';
-import { engineCounts } from '../media/engine-counts.ts';
-import type { WorkerPool } from '../media/worker-pool.ts';
-import { legId, nodeId, participantOfLeg, type LegId, type NodeId } from '../protocol/ids.ts';
+import { legId, nodeId, participantOfLeg, type LegId } from '../protocol/ids.ts';
 import type { ActualPublication, MoveKind, WantedLeg, WantedSubscription } from '../protocol/leg-messages.ts';
 import { LegNode } from './leg-node.ts';
 
-type Place = { id: NodeId; host: FakeHost; node: LegNode; pool: WorkerPool };
-
-const timings = { requestTimeoutMs: 5000, graceMs: 500, reconnectMs: 20 };
-
 describe('a leg that takes over from another one', () => {
   let endpoint: LightEndpoint;
-  let pools: WorkerPool[];
-  let links: PeerLinks;
+  let places: LegPlaces;
   let log: LogRecord;
   let one: Place;
   let two: Place;
 
   before(async () => {
     endpoint = await LightEndpoint.start();
-    pools = [];
-    for (const portRangeStart of [52_700, 52_710]) {
-      pools.push(await startTestPool({ portRangeStart, portRangeEnd: 52_800 }));
-    }
+    places = await LegPlaces.start(52_700);
   });
-
   after(async () => {
-    await Promise.all(pools.map((pool) => pool.close()));
+    await places.close();
     await endpoint.close();
   });
-
   beforeEach(() => {
-    log = new LogRecord();
-    links = new PeerLinks();
-    [one, two] = [createPlace('one', 0), createPlace('two', 1)];
+    ({ one, two, log } = places.open());
   });
-
-  afterEach(async () => {
-    for (const { node, pool } of [one, two]) {
-      await node.close();
-      await until(async () => {
-        const { routers, transports, producers, consumers } = await engineCounts(pool);
-        const left = routers + transports + producers + consumers;
-        return left === 0 ? '' : `${left} engine objects left`;
-      });
-    }
-    assert.deepEqual(log.unexpectedErrors(), []);
-  });
-
-  function createPlace(name: string, index: number): Place {
-    const id = nodeId(name);
-    const pool = pools[index];
-    assert.ok(pool !== undefined);
-    const config = configSchema.parse({ rtc: { pipe_linger: 0.3 } });
-    const node = new LegNode({
-      nodeId: id,
-      pool,
-      config,
-      log: log.logger(),
-      peers: links.connector(id),
-      peerTimings: timings,
-    });
-    links.add(id, node);
-    return { id, host: new FakeHost(node), node, pool };
-  }
+  afterEach(() => places.end());
 
   async function join(place: Place, name: string): Promise<LegParticipant> {
     const participant = new LegParticipant(place.host, endpoint, name);
