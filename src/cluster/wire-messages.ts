@@ -79,6 +79,8 @@ const joinParameters = shape<JoinParameters>({
   client: clientFacts,
   autoSubscribe: flag,
   adaptiveStream: flag,
+  singlePeerConnection: optional(flag),
+  earlyMessages: optional(list(bytes)),
   apiKey: text,
   tokenExpiresAtS: number,
   tokenNotBeforeS: optional(number),
@@ -167,6 +169,7 @@ const legIdentity = shape<LegIdentity>({
   participantKind: number,
   canSubscribeMetrics: flag,
   client: clientFacts,
+  singlePeerConnection: optional(flag),
 });
 
 const receivedState = shape<Extract<HostToLeg, { kind: 'receivedUpTo' }>['states'][number]>({
@@ -193,7 +196,10 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   keep: { leg: text, keepsake: bytes },
   restate: { roomName: text },
-  release: { roomName: text, answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text })) },
+  release: {
+    roomName: text,
+    answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text, midToTrackId: optional(record(text)) })),
+  },
   close: { leg: text, reason: text },
 });
 
@@ -241,7 +247,8 @@ const trackQuality = shape<TrackQualityReport>({
 export const legToHost = new MessageTable<LegToHost>({
   actual: { leg: text, actual: actualLeg },
   offer: { leg: text, id: number, sdp: text, midToTrackId: record(text) },
-  answer: { leg: text, id: number, sdp: text },
+  answer: { leg: text, id: number, sdp: text, midToTrackId: optional(record(text)) },
+  sectionsNeeded: { leg: text, audio: number, video: number },
   resumed: { leg: text, lastReliableSequence: number },
   streamState: { leg: text, states: list(streamState) },
   levels: { roomName: text, levels: list(shape<TrackLevel>({ trackSid: text, levelDbov: number })) },

@@ -111,6 +111,17 @@ describe('/rtc without a socket', () => {
   });
 });
 
+describe('/rtc/v1/validate', () => {
+  it('says what a join would be told, where single peer connection is served', async () => {
+    await using gateway = await startGateway({ settings: { rtc: { single_peer_connection: true } } });
+    const path = `/rtc/v1/validate?access_token=${accessToken()}`;
+    assert.equal(await answerTo(gateway, path), '400 join_request is required');
+    assert.equal(await answerTo(gateway, `${path}&join_request=CAA`), '200 success');
+    assert.equal(await answerTo(gateway, '/rtc/v1/validate'), '401 permissions denied');
+    assert.equal(await answerTo(gateway, '/rtc/v1'), '404 ');
+  });
+});
+
 describe('/twirp', () => {
   it('hands on path, type, body and claims, and answers as the handler says', async () => {
     const calls: TwirpRequest[] = [];

@@ -1,7 +1,7 @@
 /** One participant on this node: two connections, data, and what the host gets to know of them. */
-import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DataPublisher, PublishedMessage } from '../media/data-publisher.ts';
+import type { TransportStats } from '../media/transport-stats.ts';
 import type { Logger } from '../observe/log.ts';
 import type { LegId } from '../protocol/ids.ts';
 import type {
@@ -14,11 +14,11 @@ import type {
   WantedLeg,
 } from '../protocol/leg-messages.ts';
 import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
-import { missesReturningTracks } from './client-quirks.ts';
+import { createPeers, type Peers } from './create-peers.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
 import { LegData } from './leg-data.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
-import { PublisherPeer } from './publisher-peer.ts';
+import type { PublisherPeer } from './publisher-peer.ts';
 import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
@@ -66,7 +66,7 @@ export class Leg implements DataMember {
   readonly #options: LegOptions;
   readonly #log: Logger;
   readonly #publisher: PublisherPeer;
-  readonly #subscriber: SubscriberPeer;
+  readonly #subscriber: Peers['subscriber'];
   readonly #quality = new QualityReporter();
   readonly #streamStates = new StreamStates();
   readonly #incoming = new TrafficMeter();
@@ -99,8 +99,9 @@ export class Leg implements DataMember {
     this.#log = options.log.child({ room: options.identity.roomName, leg: options.legId });
     this.#phase = options.moved === undefined ? 'active' : 'waiting';
     this.#data = this.#createData();
-    this.#publisher = this.#createPublisher();
-    this.#subscriber = this.#createSubscriber();
+    const { publisher, subscriber } = this.#createPeers();
+    this.#publisher = publisher;
+    this.#subscriber = subscriber;
     this.#applyWanted();
     if (this.#phase === 'waiting') {
       this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
@@ -115,7 +116,12 @@ export class Leg implements DataMember {
     return this.#wanted.canPublishData;
   }
 
-  get subscriber(): SubscriberPeer {
+  /** The receiving connection, where there are two. */
+  get #dual(): SubscriberPeer | undefined {
+    return this.#subscriber instanceof SubscriberPeer ? this.#subscriber : undefined;
+  }
+
+  get subscriber(): Peers['subscriber'] {
     return this.#subscriber;
   }
 
@@ -142,7 +148,7 @@ export class Leg implements DataMember {
       case 'clientOffer':
         return this.#publisher.clientOffer(command.id, command.sdp);
       case 'clientAnswer':
-        return this.#subscriber.clientAnswer(command.id, command.sdp);
+        return this.#dual?.clientAnswer(command.id, command.sdp);
       case 'clientCandidate':
         // ICE-lite: the client's checks tell its addresses, its candidates are not needed.
         return;
@@ -153,15 +159,15 @@ export class Leg implements DataMember {
       case 'limitBandwidth':
         return this.#subscriber.limitBandwidth(command.bitrateBps);
       case 'export':
-        return this.#run('export', () => this.#export());
+        return this.#run('export', (subscriber) => this.#export(subscriber));
       case 'hold':
-        return this.#run('hold', () => this.#hold(command.how));
+        return this.#run('hold', (subscriber) => this.#hold(subscriber, command.how));
       case 'cut':
         return this.#data.cut();
       case 'unhold':
         return this.#release();
       case 'activate':
-        return this.#run('activate', () => this.#activate(command));
+        return this.#run('activate', (subscriber) => this.#activate(subscriber, command));
     }
   }
 
@@ -212,10 +218,7 @@ export class Leg implements DataMember {
     }
     this.#polling = true;
     try {
-      const [publisher, subscriber] = await Promise.all([
-        this.#publisher.published.size > 0 ? this.#publisher.transport?.stats() : undefined,
-        this.#subscriber.held.size > 0 ? this.#subscriber.transport?.stats() : undefined,
-      ]);
+      const [publisher, subscriber] = await this.#stats();
       const { observer } = this.#options;
       for (const traffic of [
         ...this.#incoming.measure(publisher?.traffic ?? []),
@@ -240,9 +243,21 @@ export class Leg implements DataMember {
     }
   }
 
+  async #stats(): Promise<[publisher: TransportStats | undefined, subscriber: TransportStats | undefined]> {
+    const dual = this.#dual;
+    if (dual === undefined) {
+      const both = await this.#publisher.transport?.stats();
+      return [both, both === undefined ? undefined : { ...both, traffic: [] }];
+    }
+    return Promise.all([
+      this.#publisher.published.size > 0 ? this.#publisher.transport?.stats() : undefined,
+      this.#subscriber.held.size > 0 ? dual.transport?.stats() : undefined,
+    ]);
+  }
+
   /** These relays are gone; a client behind one of them would notice much later, and come back then. */
   relaysLost(isRelay: (address: string, port: number) => boolean): void {
-    const remotes = [this.#publisher.transport?.remote, this.#subscriber.transport?.remote];
+    const remotes = [this.#publisher.transport?.remote, this.#dual?.transport?.remote];
     if (!this.#closed && remotes.some((one) => one !== undefined && isRelay(one.address, one.port))) {
       this.#fail('ice-lost', 'the relay of the client is gone');
     }
@@ -266,7 +281,7 @@ export class Leg implements DataMember {
     clearTimeout(this.#expiry);
     clearTimeout(this.#pendingDataTimer);
     this.#data.close();
-    await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
+    await Promise.all([this.#subscriber.close(), this.#publisher.close()]);
   }
 
   #createData(): LegData {
@@ -281,45 +296,15 @@ export class Leg implements DataMember {
     });
   }
 
-  #createPublisher(): PublisherPeer {
-    const { room, workerIndex, nextGeneration, moved } = this.#options;
-    const leg = this.legId;
-    return new PublisherPeer({
-      router: () => room.router(workerIndex),
-      home: () => ({ nodeId: room.nodeId, workerIndex }),
-      producers: room,
-      nextGeneration,
-      sessionId: newSessionId(),
-      ...(moved?.publisher === undefined ? {} : { continues: moved.publisher }),
+  #createPeers(): Peers {
+    return createPeers(this.#options, {
       log: this.#log,
+      send: (message) => this.#send(message),
       hooks: {
         changed: () => this.#peerChanged(),
         failed: (failure, detail) => this.#fail(failure, detail),
-        answer: (id, sdp) => this.#send({ kind: 'answer', leg, id, sdp }),
-        dataReady: (data) => this.#listen(data),
-      },
-    });
-  }
-
-  #createSubscriber(): SubscriberPeer {
-    const { room, workerIndex, now, answerTimeoutMs, moved } = this.#options;
-    const leg = this.legId;
-    return new SubscriberPeer({
-      router: () => room.router(workerIndex),
-      producers: room.producersOn(workerIndex),
-      now,
-      // Small and random: an answer that was meant for an earlier session must not fit by chance.
-      firstOfferId: randomInt(1, 1000),
-      sessionId: newSessionId(),
-      ...(moved === undefined ? {} : { continues: moved.subscriber }),
-      retiresSections: missesReturningTracks(this.identity.client),
-      answerTimeoutMs,
-      log: this.#log,
-      hooks: {
-        changed: () => this.#peerChanged(),
-        failed: (failure, detail) => this.#fail(failure, detail),
-        offer: (id, sdp, midToTrackId) => this.#send({ kind: 'offer', leg, id, sdp, midToTrackId }),
-        dataReady: (data) => this.#data.attach(data),
+        published: (data) => this.#listen(data),
+        subscribed: (data) => this.#data.attach(data),
       },
     });
   }
@@ -349,29 +334,29 @@ export class Leg implements DataMember {
     this.#subscriber.restart();
   }
 
-  async #export(): Promise<void> {
-    const snapshot = await this.#snapshot();
+  async #export(subscriber: SubscriberPeer): Promise<void> {
+    const snapshot = await this.#snapshot(subscriber);
     this.#send({ kind: 'exported', leg: this.legId, snapshot });
   }
 
-  async #snapshot(): Promise<LegSnapshot> {
+  async #snapshot(subscriber: SubscriberPeer): Promise<LegSnapshot> {
     const { room, workerIndex } = this.#options;
     const publisher = await this.#publisher.snapshot();
     return {
       home: { nodeId: room.nodeId, workerIndex },
-      subscriber: this.#subscriber.snapshot(),
+      subscriber: subscriber.snapshot(),
       ...(publisher === undefined ? {} : { publisher }),
     };
   }
 
   /** Media goes on as it is; everything else stands still until `unhold`, or until another leg has it. */
-  async #hold(how: MoveKind): Promise<void> {
+  async #hold(subscriber: SubscriberPeer, how: MoveKind): Promise<void> {
     const leg = this.legId;
     const { data } = this.#options.room;
     this.#phase = 'holding';
     this.#publisher.hold();
     const [isQuiet, isDelivered] = await Promise.all([
-      this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
+      subscriber.hold(how === 'in-place', holdTimeoutMs),
       this.#data.hold(holdTimeoutMs),
       this.#lastPacketsOut(),
     ]);
@@ -384,7 +369,7 @@ export class Leg implements DataMember {
       this.#send({ kind: 'notHeld', leg, detail });
       return;
     }
-    const snapshot = await this.#snapshot();
+    const snapshot = await this.#snapshot(subscriber);
     this.#isDeaf = true;
     const progress = data.progressOf(leg);
     const delivered = this.#data.progress(progress.delivered);
@@ -418,11 +403,14 @@ export class Leg implements DataMember {
       this.#isDeaf = false;
       this.#data.release();
       this.#publisher.release();
-      this.#subscriber.release();
+      this.#dual?.release();
     }
   }
 
-  async #activate({ how, snapshot, data }: Extract<LegCommand, { kind: 'activate' }>): Promise<void> {
+  async #activate(
+    subscriber: SubscriberPeer,
+    { how, snapshot, data }: Extract<LegCommand, { kind: 'activate' }>,
+  ): Promise<void> {
     if (this.#phase !== 'waiting') {
       return;
     }
@@ -437,7 +425,7 @@ export class Leg implements DataMember {
     } else {
       this.#data.takeOver(data.delivered, new Map());
     }
-    await this.#subscriber.activate(snapshot.subscriber);
+    await subscriber.activate(snapshot.subscriber);
     this.#lastReport = '';
     this.#scheduleReport();
   }
@@ -458,8 +446,13 @@ export class Leg implements DataMember {
     void this.close();
   }
 
-  #run(what: string, action: () => Promise<void>): void {
-    action().catch((error: unknown) => {
+  /** A step of a move; nobody asks for one where both directions share a connection. */
+  #run(what: string, action: (subscriber: SubscriberPeer) => Promise<void>): void {
+    const subscriber = this.#dual;
+    if (subscriber === undefined) {
+      return;
+    }
+    action(subscriber).catch((error: unknown) => {
       if (!this.#closed) {
         this.#log.warn({ err: error, what }, 'a step of a move failed');
         this.#fail(this.#phase === 'active' ? 'internal' : 'move-failed', `${what} failed`);
@@ -527,7 +520,7 @@ export class Leg implements DataMember {
   }
 
   #peerChanged(): void {
-    if (this.#phase === 'waiting' && !this.#preparedTold && this.#publisher.isReady && this.#subscriber.isReady) {
+    if (this.#phase === 'waiting' && !this.#preparedTold && this.#publisher.isReady && this.#dual?.isReady === true) {
       this.#preparedTold = true;
       this.#send({ kind: 'prepared', leg: this.legId, publications: this.#publisher.actual() });
     }
@@ -578,9 +571,4 @@ export class Leg implements DataMember {
       this.#options.send(message);
     }
   }
-}
-
-/** RFC 8866 section 5.2: a number that no other session of this origin has. */
-function newSessionId(): string {
-  return String(randomInt(2 ** 47));
 }

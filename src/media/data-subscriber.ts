@@ -62,6 +62,8 @@ export type DataSubscriberOptions = {
   reliableQueueBytes: number;
   /** Labels of channels that the client has from a connection that this one continues. */
   known: readonly string[];
+  /** Sends on the channels that the client opens (single peer connection) instead of opening any. */
+  answers: boolean;
   log: Logger;
 };
 
@@ -74,7 +76,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   readonly #channels = new Map<DataChannelLabel, Channel>();
   /** The client would not answer to an OPEN for one of these. */
   readonly #known: ReadonlySet<string>;
+  readonly #answers: boolean;
   #subchannel = 0;
+  #subchannels: number[] = [];
   #started: Promise<void> | undefined;
   #stuck = false;
   #closeReason: MediaCloseReason | undefined;
@@ -85,6 +89,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     this.#transport = options.transport;
     this.#bus = options.bus;
     this.#known = new Set(options.known);
+    this.#answers = options.answers;
     this.#log = options.log;
     this.#streams = new Map(
       dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]),
@@ -134,6 +139,27 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     }
   }
 
+  /**
+   * The client opened a channel. @returns the consumer of its stream, which is the only one that there may be, so that
+   * whatever else has to be said on the stream goes through it; undefined for channels that are not sent on
+   */
+  answer(label: string, streamId: number): Promise<types.DataConsumer> | undefined {
+    const known = dataChannelLabels.find((each) => each === label);
+    if (!this.#answers || known === undefined || this.#channels.has(known) || this.#closeReason !== undefined) {
+      return undefined;
+    }
+    return this.#answer(known, streamId);
+  }
+
+  async #answer(label: DataChannelLabel, streamId: number): Promise<types.DataConsumer> {
+    const dictate = dictateStreamIds(this.#transport);
+    const subchannels = this.#subchannels;
+    const channel = await this.#createChannel({ label, streamId, dictate, subchannels, acks: undefined });
+    this.#channels.set(label, channel);
+    this.#opened(label);
+    return channel.consumer;
+  }
+
   parentClosed(reason: MediaCloseReason): void {
     if (this.#closeReason !== undefined) {
       return;
@@ -151,6 +177,13 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   }
 
   async #start(): Promise<void> {
+    if (this.#answers) {
+      const { subchannel, subchannels } = this.#bus.join();
+      this.#subchannel = subchannel;
+      this.#subchannels = subchannels;
+      this.#transport.on('sctpstatechange', (state) => this.#sctpState(state));
+      return;
+    }
     const dictate = dictateStreamIds(this.#transport);
     const acks = await Promise.all(dataChannelLabels.map((label) => this.#receiveAcks(label)));
     if (this.#closeReason !== undefined) {
@@ -160,7 +193,10 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     const { subchannel, subchannels } = this.#bus.join();
     this.#subchannel = subchannel;
     const channels = await Promise.all(
-      dataChannelLabels.map((label, index) => this.#createChannel({ label, dictate, subchannels, acks: acks[index] })),
+      dataChannelLabels.map((label, index) => {
+        const { streamId } = deliveries[label];
+        return this.#createChannel({ label, streamId, dictate, subchannels, acks: acks[index] });
+      }),
     );
     if (this.#closeReason !== undefined) {
       this.#closeAcks();
@@ -190,15 +226,13 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   async #createChannel(options: {
     label: DataChannelLabel;
+    streamId: number;
     dictate: StreamIdDictate;
     subchannels: number[];
     acks: types.DataConsumer | undefined;
   }): Promise<Channel> {
     const { label, acks } = options;
-    if (acks === undefined) {
-      throw mediaClosed('the transport');
-    }
-    const consumer = await options.dictate.consumeData(deliveries[label].streamId, {
+    const consumer = await options.dictate.consumeData(options.streamId, {
       dataProducerId: this.#bus.producerId(label),
       subchannels: options.subchannels,
       ...deliveries[label].consumer,

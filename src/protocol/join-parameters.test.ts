@@ -138,7 +138,8 @@ describe('parseJoin', () => {
     assert.equal(refusalOf('join_request=a', { claims: undefined }), '401 permissions denied');
     assert.equal(refusalOf('join_request=a', { claims: claims({ grants: undefined }) }), '401 permissions denied');
     const noJoin = claims({ grants: { ...grants, roomJoin: false, room: '' }, identity: '' });
-    assert.match(refusalOf('join_request=a', { claims: noJoin }), /^400 join_request is not served/);
+    assert.equal(refusalOf('join_request=*', { claims: noJoin }), '400 join_request is malformed');
+    assert.equal(refusalOf('', { claims: noJoin, needsRequest: true }), '400 join_request is required');
     assert.equal(refusalOf('', { claims: noJoin }), '401 permissions denied');
     const noRoom = { ...grants, room: '' };
     assert.equal(refusalOf('', { claims: claims({ identity: '', grants: noRoom }) }), '400 identity cannot be empty');
