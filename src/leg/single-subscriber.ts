@@ -55,6 +55,7 @@ export class SingleSubscriber implements OfferReceiver {
   #offer: Offer | undefined;
   /** Of the client's last offer, by mid. */
   #offered = new Map<string, Section>();
+  #hasOffered = false;
   #router: RtpCapabilities = {};
   /** Sections that the client was asked for and has not offered yet. */
   #asked: SectionCounts = { audio: 0, video: 0 };
@@ -198,7 +199,7 @@ export class SingleSubscriber implements OfferReceiver {
     } finally {
       offer?.taken();
     }
-    if (offer === undefined && !this.#closed && this.#offered.size > 0) {
+    if (offer === undefined && !this.#closed && this.#hasOffered) {
       this.#negotiate();
     }
   }
@@ -216,6 +217,7 @@ export class SingleSubscriber implements OfferReceiver {
       video: Math.max(0, this.#asked.video - fresh.video),
     };
     this.#router = router;
+    this.#hasOffered = true;
     this.#offered = new Map(sections.map((section) => [section.mid, section]));
     this.#sections.follow(sections);
   }
