@@ -77,14 +77,18 @@ function createSubscriber(
 }
 
 function createSingleSubscriber(
-  { room, workerIndex, now, answerTimeoutMs, identity, legId: leg }: LegOptions,
+  { room, workerIndex, now, answerTimeoutMs, identity, moved, legId: leg }: LegOptions,
   { log, send, hooks }: PeerSurroundings,
 ): SingleSubscriber {
   return new SingleSubscriber({
+    router: () => room.router(workerIndex),
     producers: room.producersOn(workerIndex),
     now,
     retiresSections: missesReturningTracks(identity.client),
     answerTimeoutMs,
+    ...(moved === undefined
+      ? {}
+      : { continues: { subscriber: moved.subscriber, channels: moved.publisher?.channels ?? [] } }),
     log,
     hooks: {
       ...hooks,

@@ -159,15 +159,15 @@ export class Leg implements DataMember {
       case 'limitBandwidth':
         return this.#subscriber.limitBandwidth(command.bitrateBps);
       case 'export':
-        return this.#run('export', (subscriber) => this.#export(subscriber));
+        return this.#run('export', () => this.#export());
       case 'hold':
-        return this.#run('hold', (subscriber) => this.#hold(subscriber, command.how));
+        return this.#run('hold', () => this.#hold(command.how));
       case 'cut':
         return this.#data.cut();
       case 'unhold':
         return this.#release();
       case 'activate':
-        return this.#run('activate', (subscriber) => this.#activate(subscriber, command));
+        return this.#run('activate', () => this.#activate(command));
     }
   }
 
@@ -334,29 +334,29 @@ export class Leg implements DataMember {
     this.#subscriber.restart();
   }
 
-  async #export(subscriber: SubscriberPeer): Promise<void> {
-    const snapshot = await this.#snapshot(subscriber);
+  async #export(): Promise<void> {
+    const snapshot = await this.#snapshot();
     this.#send({ kind: 'exported', leg: this.legId, snapshot });
   }
 
-  async #snapshot(subscriber: SubscriberPeer): Promise<LegSnapshot> {
+  async #snapshot(): Promise<LegSnapshot> {
     const { room, workerIndex } = this.#options;
     const publisher = await this.#publisher.snapshot();
     return {
       home: { nodeId: room.nodeId, workerIndex },
-      subscriber: subscriber.snapshot(),
+      subscriber: this.#subscriber.snapshot(),
       ...(publisher === undefined ? {} : { publisher }),
     };
   }
 
   /** Media goes on as it is; everything else stands still until `unhold`, or until another leg has it. */
-  async #hold(subscriber: SubscriberPeer, how: MoveKind): Promise<void> {
+  async #hold(how: MoveKind): Promise<void> {
     const leg = this.legId;
     const { data } = this.#options.room;
     this.#phase = 'holding';
     this.#publisher.hold();
     const [isQuiet, isDelivered] = await Promise.all([
-      subscriber.hold(how === 'in-place', holdTimeoutMs),
+      this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
       this.#data.hold(holdTimeoutMs),
       this.#lastPacketsOut(),
     ]);
@@ -369,7 +369,7 @@ export class Leg implements DataMember {
       this.#send({ kind: 'notHeld', leg, detail });
       return;
     }
-    const snapshot = await this.#snapshot(subscriber);
+    const snapshot = await this.#snapshot();
     this.#isDeaf = true;
     const progress = data.progressOf(leg);
     const delivered = this.#data.progress(progress.delivered);
@@ -403,14 +403,11 @@ export class Leg implements DataMember {
       this.#isDeaf = false;
       this.#data.release();
       this.#publisher.release();
-      this.#dual?.release();
+      this.#subscriber.release();
     }
   }
 
-  async #activate(
-    subscriber: SubscriberPeer,
-    { how, snapshot, data }: Extract<LegCommand, { kind: 'activate' }>,
-  ): Promise<void> {
+  async #activate({ how, snapshot, data }: Extract<LegCommand, { kind: 'activate' }>): Promise<void> {
     if (this.#phase !== 'waiting') {
       return;
     }
@@ -425,7 +422,7 @@ export class Leg implements DataMember {
     } else {
       this.#data.takeOver(data.delivered, new Map());
     }
-    await subscriber.activate(snapshot.subscriber);
+    await this.#subscriber.activate(snapshot.subscriber);
     this.#lastReport = '';
     this.#scheduleReport();
   }
@@ -446,13 +443,8 @@ export class Leg implements DataMember {
     void this.close();
   }
 
-  /** A step of a move; nobody asks for one where both directions share a connection. */
-  #run(what: string, action: (subscriber: SubscriberPeer) => Promise<void>): void {
-    const subscriber = this.#dual;
-    if (subscriber === undefined) {
-      return;
-    }
-    action(subscriber).catch((error: unknown) => {
+  #run(what: string, action: () => Promise<void>): void {
+    action().catch((error: unknown) => {
       if (!this.#closed) {
         this.#log.warn({ err: error, what }, 'a step of a move failed');
         this.#fail(this.#phase === 'active' ? 'internal' : 'move-failed', `${what} failed`);
@@ -520,7 +512,7 @@ export class Leg implements DataMember {
   }
 
   #peerChanged(): void {
-    if (this.#phase === 'waiting' && !this.#preparedTold && this.#publisher.isReady && this.#dual?.isReady === true) {
+    if (this.#phase === 'waiting' && !this.#preparedTold && this.#publisher.isReady && this.#subscriber.isReady) {
       this.#preparedTold = true;
       this.#send({ kind: 'prepared', leg: this.legId, publications: this.#publisher.actual() });
     }

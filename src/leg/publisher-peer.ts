@@ -52,7 +52,7 @@ export interface OfferReceiver {
   /** The connection is there; its channels are made after this. */
   attach(transport: PeerTransport): Promise<void>;
   /** Takes the sections that the client receives in. Resolves when all that can be sent in them is ready. */
-  offered(offer: { description: SessionDescription; router: RtpCapabilities }): Promise<void>;
+  offered(offer: { description: SessionDescription; sdp: string }): Promise<void>;
   /** What the answer says of them; from here on it counts as said. */
   answer(): { slots: SubscriberSlot[]; midToTrackId: Record<string, string> };
 }
@@ -297,7 +297,7 @@ export class PublisherPeer {
       await transport.connect({ role: remote.dtlsRole, fingerprints: remote.fingerprints });
     }
     const router = (await this.#options.router()).rtpCapabilities;
-    await this.#options.receiver?.offered({ description, router });
+    await this.#options.receiver?.offered({ description, sdp: offer.sdp });
     if (!this.#closed && !transport.closed) {
       this.#sendAnswer(transport, offer.id, { description, router });
     }

@@ -7,7 +7,7 @@ import { until } from '../../test/kit/until.ts';
 import { readGolden } from '../../test/sdp/golden.ts';
 import { configSchema } from '../config/options.ts';
 import type { WorkerPool } from '../media/worker-pool.ts';
-import { type LegId, nodeId } from '../protocol/ids.ts';
+import { type LegId, legId, nodeId, type ParticipantSid } from '../protocol/ids.ts';
 import type { ActualPublication, WantedSubscription } from '../protocol/leg-messages.ts';
 import { midUri } from '../sdp/capabilities.ts';
 import { isReceiving, type Section, type SessionDescription } from '../sdp/description.ts';
@@ -41,7 +41,7 @@ describe('a leg on a single peer connection', () => {
   const offers = new Map<LegId, number>();
 
   before(async () => {
-    pool = await startTestPool();
+    pool = await startTestPool({ workers: 2 });
     log = new LogRecord();
     node = new LegNode({ nodeId: nodeId('test'), pool, config: configSchema.parse({}), log: log.logger() });
     host = new FakeHost(node);
@@ -178,5 +178,32 @@ describe('a leg on a single peer connection', () => {
     assert.deepEqual(Object.values(midToTrackId), ['TR_alice5']);
     await host.reached(bob, 'published', ({ publications }) => publications.length === 1);
     await until(() => (node.counts.producers > 1 ? '' : 'no producer'));
+  });
+
+  it('goes on in another leg with the same sections, once the client has come back', async () => {
+    const alice = await publish('alice6', 'chromium-camera-vp8.1');
+    const subscriptions = [subscriptionTo(alice.publication, alice.leg)];
+    const bob = openSingle('bob6', subscriptions);
+    const data = recorded.sections.filter(({ kind }) => kind === 'application');
+    const sdp = offerWith({ audio: 1, video: 2 }, data);
+    const before = await offer(bob, sdp);
+    await bound(bob, 1);
+    host.send({ kind: 'export', leg: bob });
+    const { snapshot: moved } = await host.nth('exported', bob, 1);
+    const next = legId('PA_bob6' as ParticipantSid, 2);
+    host.send({ kind: 'open', leg: next, identity: host.identityOf(bob), wanted: host.wantedOf(bob), moved });
+    await host.nth('prepared', next, 1);
+    host.send({ kind: 'hold', leg: bob, how: 'resume' });
+    const { snapshot, data: heldData } = await host.nth('held', bob, 1);
+    host.send({ kind: 'activate', leg: next, how: 'resume', snapshot, data: heldData });
+    await host.nth('resumed', next, 1);
+    const after = await offer(next, sdp);
+    assert.deepEqual(after.midToTrackId, before.midToTrackId);
+    const [was, is] = [sectionOf(before.sdp, 'v0'), sectionOf(after.sdp, 'v0')];
+    assert.deepEqual([is.formats, is.extensions, is.msids], [was.formats, was.extensions, was.msids]);
+    assert.notDeepEqual(is.ssrcs, was.ssrcs, 'other streams');
+    assert.notEqual(is.ice?.usernameFragment, was.ice?.usernameFragment, 'another transport');
+    await bound(next, 1);
+    host.send({ kind: 'close', leg: bob, reason: 'moved' });
   });
 });

@@ -3,12 +3,16 @@
  * offer when it has something to change.
  */
 import type { DataSubscriber } from '../media/data-subscriber.ts';
+import { dataChannelLabels } from '../media/media-types.ts';
 import type { PeerTransport } from '../media/peer-transport.ts';
+import type { RoomRouter } from '../media/room-router.ts';
 import type { Logger } from '../observe/log.ts';
 import type { ActualSubscription, MediaKind, TransportState, WantedSubscription } from '../protocol/leg-messages.ts';
+import type { PublisherSnapshot, SubscriberSnapshot } from '../protocol/leg-snapshot.ts';
 import { type ClientNumbers, readClientNumbers } from '../sdp/client-numbers.ts';
 import type { Section, SessionDescription } from '../sdp/description.ts';
 import type { SubscriberSlot } from '../sdp/offer.ts';
+import { answerLimits, parseDescription } from '../sdp/parse.ts';
 import type { RtpCapabilities } from '../sdp/rtp.ts';
 import { Negotiation } from '../subscription/negotiation.ts';
 import { failureOf } from './failure-of.ts';
@@ -22,12 +26,15 @@ import { TrackConsumers } from './track-consumers.ts';
 export type SectionCounts = { audio: number; video: number };
 
 export type SingleSubscriberOptions = {
+  router: () => Promise<RoomRouter>;
   producers: ConsumableProducers;
   /** Monotonic milliseconds. */
   now: () => number;
   /** See `SubscriberSections`. */
   retiresSections: boolean;
   answerTimeoutMs: number;
+  /** Of the leg that this one is to take over from; it then waits for `activate`. */
+  continues?: { subscriber: SubscriberSnapshot; channels: PublisherSnapshot['channels'] };
   log: Logger;
   hooks: PeerHooks & {
     /** The client is to offer, with so many sections more to receive in. */
@@ -36,9 +43,13 @@ export type SingleSubscriberOptions = {
   };
 };
 
-type Offer = { description: SessionDescription; router: RtpCapabilities; taken: () => void };
+type Offer = { description: SessionDescription; sdp: string; taken: () => void };
+
+/** `waiting`: makes itself ready to take over; `holding`: another one is about to take over, or has. */
+type Phase = 'active' | 'waiting' | 'holding';
 
 const timing = { collectMs: 10, spacingMs: 100, quickOffers: 4 } as const;
+const emptyOffer = { sections: [] };
 /** The worker has eight bytes for it in a packet. */
 const maxMidLength = 8;
 
@@ -48,14 +59,16 @@ export class SingleSubscriber implements OfferReceiver {
   readonly #negotiation: Negotiation;
   readonly #sections: SubscriberSections;
   readonly #consumers: TrackConsumers;
+  #phase: Phase;
   #transport: PeerTransport | undefined;
+  #data: DataSubscriber | undefined;
   #desired: readonly WantedSubscription[] = [];
   #desiredVersion = 0;
   #reachedVersion = 0;
   #offer: Offer | undefined;
   /** Of the client's last offer, by mid. */
   #offered = new Map<string, Section>();
-  #hasOffered = false;
+  #lastOffer: string | undefined;
   #router: RtpCapabilities = {};
   /** Sections that the client was asked for and has not offered yet. */
   #asked: SectionCounts = { audio: 0, video: 0 };
@@ -66,16 +79,17 @@ export class SingleSubscriber implements OfferReceiver {
 
   constructor(options: SingleSubscriberOptions) {
     this.#options = options;
-    const { producers, log, hooks, answerTimeoutMs, retiresSections } = options;
+    const { producers, log, hooks, answerTimeoutMs, retiresSections, continues } = options;
+    this.#phase = continues === undefined ? 'active' : 'waiting';
     this.#sections = new SubscriberSections({ retires: retiresSections, offeredByClient: true });
     this.#negotiation = new Negotiation({ ...timing, answerTimeoutMs }, 1);
     this.#loop = new ReconcileLoop({ pass: () => this.#pass(), onError: (error) => this.#report(error) });
     this.#consumers = new TrackConsumers({
       sections: this.#sections,
       producers,
-      isContinued: false,
+      isContinued: continues !== undefined,
       isClosed: () => this.#closed || this.#transport?.closed === true,
-      mustBeAlike: () => false,
+      mustBeAlike: () => this.#phase === 'waiting',
       numbersOf: (mid, bandwidthEstimation) => this.#numbersOf(mid, bandwidthEstimation),
       log,
       hooks: {
@@ -84,6 +98,9 @@ export class SingleSubscriber implements OfferReceiver {
         passDue: () => this.#loop.request(),
       },
     });
+    if (continues !== undefined) {
+      this.#restore(continues.subscriber);
+    }
   }
 
   get state(): TransportState {
@@ -101,6 +118,51 @@ export class SingleSubscriber implements OfferReceiver {
   /** Version of the wishes that `actual` was reached from. */
   get reachedVersion(): number {
     return this.#reachedVersion;
+  }
+
+  /** Whether it could take over: there is a transport, and a consumer for every section that has a track. */
+  get isReady(): boolean {
+    const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
+    const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
+    return this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true);
+  }
+
+  snapshot(): SubscriberSnapshot {
+    return {
+      // Of descriptions that this end offers, of which there are none.
+      sessionId: '',
+      sdpVersion: 0,
+      nextOfferId: 0,
+      bitrateCapBps: this.#bitrateCapBps.wanted,
+      channels: dataChannelLabels.filter((label) => this.#data?.isOpen(label)),
+      ...(this.#lastOffer === undefined ? {} : { offer: this.#lastOffer }),
+      ...this.#sections.snapshot(),
+    };
+  }
+
+  /** Nothing is asked for or changed any more. Resolves when nothing is under way; the client offers when it resumes. */
+  async hold(): Promise<boolean> {
+    this.#phase = 'holding';
+    clearTimeout(this.#timer);
+    await this.#loop.idle();
+    return true;
+  }
+
+  /** It goes on after `hold`. */
+  release(): void {
+    if (this.#phase === 'holding') {
+      this.#phase = 'active';
+      this.#loop.request();
+    }
+  }
+
+  /** It takes over: what the client has is in the snapshot, and it is about to offer. */
+  async activate(snapshot: SubscriberSnapshot): Promise<void> {
+    await this.#loop.idle();
+    this.#restore(snapshot);
+    this.#phase = 'active';
+    this.restart();
+    this.#loop.request();
   }
 
   setDesired(desired: readonly WantedSubscription[], version: number): void {
@@ -123,15 +185,18 @@ export class SingleSubscriber implements OfferReceiver {
 
   async attach(transport: PeerTransport): Promise<void> {
     transport.on('state', () => this.#loop.request());
-    const data = await transport.openDataSubscriber({ answers: true });
+    const { channels = [] } = this.#options.continues ?? {};
+    const data = await transport.openDataSubscriber({ answers: channels });
+    this.#router = (await this.#options.router()).rtpCapabilities;
     this.#transport = transport;
     if (!this.#closed) {
+      this.#data = data;
       this.#options.hooks.dataReady(data);
       this.#loop.request();
     }
   }
 
-  offered(offer: { description: SessionDescription; router: RtpCapabilities }): Promise<void> {
+  offered(offer: { description: SessionDescription; sdp: string }): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#offer?.taken();
     this.#offer = { ...offer, taken: resolve };
@@ -186,8 +251,12 @@ export class SingleSubscriber implements OfferReceiver {
       if (transport === undefined || transport.closed || this.#closed) {
         return;
       }
+      if (this.#phase === 'holding') {
+        return;
+      }
       if (offer !== undefined) {
-        this.#follow(offer);
+        this.#lastOffer = offer.sdp;
+        this.#follow(offer.description);
       }
       await this.#applyCap(transport);
       const version = this.#desiredVersion;
@@ -199,12 +268,20 @@ export class SingleSubscriber implements OfferReceiver {
     } finally {
       offer?.taken();
     }
-    if (offer === undefined && !this.#closed && this.#hasOffered) {
+    if (offer === undefined && !this.#closed && this.#phase === 'active' && this.#lastOffer !== undefined) {
       this.#negotiate();
     }
   }
 
-  #follow({ description, router }: Offer): void {
+  #restore(snapshot: SubscriberSnapshot): void {
+    this.#bitrateCapBps.wanted = snapshot.bitrateCapBps;
+    this.#lastOffer = snapshot.offer;
+    const { sections } = snapshot.offer === undefined ? emptyOffer : parseDescription(snapshot.offer, answerLimits);
+    this.#offered = new Map(sections.filter(isReceiving).map((section) => [section.mid, section]));
+    this.#sections.restore(snapshot);
+  }
+
+  #follow(description: SessionDescription): void {
     const sections = description.sections.filter(isReceiving);
     const fresh = { audio: 0, video: 0 };
     for (const { mid, kind } of sections) {
@@ -216,8 +293,6 @@ export class SingleSubscriber implements OfferReceiver {
       audio: Math.max(0, this.#asked.audio - fresh.audio),
       video: Math.max(0, this.#asked.video - fresh.video),
     };
-    this.#router = router;
-    this.#hasOffered = true;
     this.#offered = new Map(sections.map((section) => [section.mid, section]));
     this.#sections.follow(sections);
   }

@@ -56,14 +56,19 @@ type Channel = {
   open: boolean;
 };
 
+export type ClientChannels = readonly { label: string; streamId: number }[];
+
 export type DataSubscriberOptions = {
   transport: types.WebRtcTransport;
   bus: DataBus;
   reliableQueueBytes: number;
   /** Labels of channels that the client has from a connection that this one continues. */
   known: readonly string[];
-  /** Sends on the channels that the client opens (single peer connection) instead of opening any. */
-  answers: boolean;
+  /**
+   * Sends on the channels that the client opens (single peer connection) instead of opening any; these are there already.
+   * Undefined: it opens its own.
+   */
+  answers: ClientChannels | undefined;
   log: Logger;
 };
 
@@ -76,7 +81,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   readonly #channels = new Map<DataChannelLabel, Channel>();
   /** The client would not answer to an OPEN for one of these. */
   readonly #known: ReadonlySet<string>;
-  readonly #answers: boolean;
+  readonly #answers: ClientChannels | undefined;
   #subchannel = 0;
   #subchannels: number[] = [];
   #started: Promise<void> | undefined;
@@ -145,7 +150,12 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
    */
   answer(label: string, streamId: number): Promise<types.DataConsumer> | undefined {
     const known = dataChannelLabels.find((each) => each === label);
-    if (!this.#answers || known === undefined || this.#channels.has(known) || this.#closeReason !== undefined) {
+    if (
+      this.#answers === undefined ||
+      known === undefined ||
+      this.#channels.has(known) ||
+      this.#closeReason !== undefined
+    ) {
       return undefined;
     }
     return this.#answer(known, streamId);
@@ -158,6 +168,26 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     this.#channels.set(label, channel);
     this.#opened(label);
     return channel.consumer;
+  }
+
+  /** What is sent before the association is up waits in the worker. */
+  async #startAnswering(channels: ClientChannels): Promise<void> {
+    const { subchannel, subchannels } = this.#bus.join();
+    this.#subchannel = subchannel;
+    this.#subchannels = subchannels;
+    this.#transport.on('sctpstatechange', (state) => this.#sctpState(state));
+    const dictate = dictateStreamIds(this.#transport);
+    const known = channels.flatMap(({ label, streamId }) => {
+      const found = dataChannelLabels.find((each) => each === label);
+      return found === undefined ? [] : [{ label: found, streamId }];
+    });
+    const made = await Promise.all(
+      known.map((each) => this.#createChannel({ ...each, dictate, subchannels, acks: undefined })),
+    );
+    for (const channel of made) {
+      this.#channels.set(channel.label, channel);
+    }
+    this.#sctpState(this.#transport.sctpState);
   }
 
   parentClosed(reason: MediaCloseReason): void {
@@ -177,12 +207,8 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   }
 
   async #start(): Promise<void> {
-    if (this.#answers) {
-      const { subchannel, subchannels } = this.#bus.join();
-      this.#subchannel = subchannel;
-      this.#subchannels = subchannels;
-      this.#transport.on('sctpstatechange', (state) => this.#sctpState(state));
-      return;
+    if (this.#answers !== undefined) {
+      return this.#startAnswering(this.#answers);
     }
     const dictate = dictateStreamIds(this.#transport);
     const acks = await Promise.all(dataChannelLabels.map((label) => this.#receiveAcks(label)));
@@ -271,7 +297,12 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   }
 
   #sctpState(state: types.SctpState | undefined): void {
-    if (state === 'connected') {
+    if (state === 'connected' && this.#answers !== undefined) {
+      // The client has them from the connection that this one continues.
+      for (const label of this.#channels.keys()) {
+        this.#opened(label);
+      }
+    } else if (state === 'connected') {
       for (const label of dataChannelLabels.filter((name) => this.#known.has(name))) {
         this.#opened(label);
       }

@@ -13,7 +13,7 @@ import type {
 import { type ClientNumbers, toClientParameters } from '../sdp/client-numbers.ts';
 import { consumeByNumbers } from './consume-by-numbers.ts';
 import { DataPublisher } from './data-publisher.ts';
-import { DataSubscriber } from './data-subscriber.ts';
+import { type ClientChannels, DataSubscriber } from './data-subscriber.ts';
 import { alreadyConnected, engineRefused, mediaClosed, noSuchProducer } from './errors.ts';
 import { MediaConsumer } from './media-consumer.ts';
 import { MediaProducer } from './media-producer.ts';
@@ -256,12 +256,13 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
   /**
    * Opens the server's channels to the client as soon as SCTP is up. Once per transport.
    * @param options.known labels of those that the client has from a connection that this one continues
-   * @param options.answers sends on the channels that the client opens instead of opening any; before `openDataPublisher`
+   * @param options.answers sends on the channels that the client opens instead of opening any; these are there already, on
+   *   a connection that this one continues. To be called before `openDataPublisher`
    */
   async openDataSubscriber({
     known = [],
-    answers = false,
-  }: { known?: readonly string[]; answers?: boolean } = {}): Promise<DataSubscriber> {
+    answers,
+  }: { known?: readonly string[]; answers?: ClientChannels } = {}): Promise<DataSubscriber> {
     const bus = await this.#dataBus();
     this.#subscriber ??= new DataSubscriber({
       transport: this.#transport,

@@ -404,7 +404,7 @@ export function movableLegs(room: RoomState): MovableLeg[] {
     participantSid: participant.sid,
     leg: participant.retiring[0] ?? participant.leg,
     publishes: publishes(participant),
-    acceptsMove: acceptsMove(participant.client) && !participant.singlePeerConnection,
+    acceptsMove: acceptsMove(participant.client),
     move: moveSeen(room, participant),
   }));
 }
