@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
 import type { EdgeGuards } from '../edge/guards.ts';
 import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
 import { connectionId, toSuffix } from '../protocol/ids.ts';
@@ -150,7 +151,7 @@ export class SignalRoute {
   #joinSource(edge: EdgeRequest, route: JoinSource['route']): JoinSource {
     const { claims, query, userAgent, address } = edge;
     const needsRequest = isSingle(edge);
-    return { claims, query, userAgent, address, route, needsRequest, limits: this.#options.limits };
+    return { claims, query, userAgent, address, route, needsRequest, inflate, limits: this.#options.limits };
   }
 
   /** A `join_request` means a single peer connection on `/rtc` as well. */
@@ -158,6 +159,10 @@ export class SignalRoute {
     const isAsked = isSingle(edge) || edge.query.has('join_request');
     return !isAsked || this.#options.servesSinglePeerConnection;
   }
+}
+
+function inflate(packed: Uint8Array, maxBytes: number): Uint8Array {
+  return gunzipSync(packed, { maxOutputLength: maxBytes });
 }
 
 function isSingle({ path }: EdgeRequest): boolean {

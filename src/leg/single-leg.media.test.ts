@@ -12,7 +12,7 @@ import type { ActualPublication, WantedSubscription } from '../protocol/leg-mess
 import { midUri } from '../sdp/capabilities.ts';
 import { isReceiving, type Section, type SessionDescription } from '../sdp/description.ts';
 import { formatDescription } from '../sdp/format.ts';
-import { answerLimits, parseDescription } from '../sdp/parse.ts';
+import { parseDescription } from '../sdp/parse.ts';
 import { LegNode } from './leg-node.ts';
 
 /** rtc-node's first offer after it fell back has the sections to receive in that a single peer connection has. */

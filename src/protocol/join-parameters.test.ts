@@ -58,6 +58,7 @@ function check(query: string, source: Partial<JoinSource> = {}) {
     userAgent: '',
     address: '192.0.2.1',
     route: 'rtc',
+    inflate: (packed) => packed,
     limits,
     ...source,
   });
@@ -213,6 +214,7 @@ describe('parseJoin', () => {
       'reconnect_reason',
       'publish',
       'auto_subscribe',
+      'join_request',
     ];
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.constantFrom(...names), fc.string())), fc.string(), (pairs, userAgent) => {
@@ -222,6 +224,7 @@ describe('parseJoin', () => {
           userAgent,
           address: '',
           route: 'rtc',
+          inflate: (packed) => packed,
           limits,
         });
         assert.ok(result.ok || [400, 401].includes(result.refusal.status));

@@ -2,7 +2,7 @@
 import type { JoinRequest } from '@livekit/protocol';
 import { integerParameter, parseClientFacts } from './client-facts.ts';
 import { type HttpRefusal, joinRefusal } from './http-errors.ts';
-import { clientFactsOf, decodeJoinRequest, earlyMessages, isRefusal } from './join-request.ts';
+import { clientFactsOf, decodeJoinRequest, earlyMessages, type Inflate, isRefusal } from './join-request.ts';
 import type { JoinParameters, VideoGrants } from './session-messages.ts';
 import type { AccessClaims } from './token-claims.ts';
 
@@ -28,6 +28,8 @@ export type JoinSource = {
   route: 'rtc' | 'validate';
   /** `/rtc/v1`: there has to be a `join_request`. */
   needsRequest?: boolean;
+  /** Of a `join_request` that is packed. */
+  inflate: Inflate;
   limits: JoinLimits;
 };
 
@@ -35,11 +37,11 @@ export type JoinCheck = { ok: true; join: JoinParameters } | { ok: false; refusa
 
 /** Which fault is reported when there are several is part of the contract: the order below. Never throws. */
 export function parseJoin(source: JoinSource): JoinCheck {
-  const { claims, query, limits } = source;
+  const { claims, limits } = source;
   if (claims?.grants === undefined) {
     return refused(joinRefusal.permissionsDenied);
   }
-  const request = readRequest(query, source.needsRequest ?? false);
+  const request = readRequest(source);
   if (request !== undefined && isRefusal(request)) {
     return refused(request);
   }
@@ -65,12 +67,12 @@ export function parseJoin(source: JoinSource): JoinCheck {
     : refused(sizeFault);
 }
 
-function readRequest(query: URLSearchParams, isNeeded: boolean): JoinRequest | HttpRefusal | undefined {
+function readRequest({ query, needsRequest, inflate }: JoinSource): JoinRequest | HttpRefusal | undefined {
   const text = query.get('join_request') ?? '';
   if (text === '') {
-    return isNeeded ? joinRefusal.joinRequestMissing : undefined;
+    return needsRequest === true ? joinRefusal.joinRequestMissing : undefined;
   }
-  return decodeJoinRequest(text);
+  return decodeJoinRequest(text, inflate);
 }
 
 type Asked = { claims: AccessClaims; grants: VideoGrants; request: JoinRequest | undefined };

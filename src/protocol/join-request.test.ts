@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import {
   ClientInfo_Capability,
   ClientInfo_SDK,
@@ -28,7 +28,7 @@ function wrap(joinRequest: Uint8Array, compression = WrappedJoinRequest_Compress
 }
 
 function decoded(text: string): JoinRequest | string {
-  const result = decodeJoinRequest(text);
+  const result = decodeJoinRequest(text, (packed, maxOutputLength) => gunzipSync(packed, { maxOutputLength }));
   return isRefusal(result) ? `${result.status} ${result.body}` : result;
 }
 

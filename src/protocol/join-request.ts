@@ -1,7 +1,6 @@
 /** The `join_request` of `/rtc/v1`: everything that a client says when it joins, and its first offer, in one parameter. */
-import { gunzipSync } from 'node:zlib';
 import {
-  type ClientInfo,
+  ClientInfo,
   JoinRequest,
   SignalRequest,
   WrappedJoinRequest,
@@ -11,19 +10,21 @@ import { limitText, maxCapabilities, withUserAgent } from './client-facts.ts';
 import { type HttpRefusal, joinRefusal } from './http-errors.ts';
 import type { ClientFacts } from './session-messages.ts';
 
+/** Unpacks gzip; throws when the bytes are none, or when there are more than `maxBytes` in them. */
+export type Inflate = (packed: Uint8Array, maxBytes: number) => Uint8Array;
+
 /** An offer with seven sections is about 10 kB; what does not fit is no honest request. */
 const maxRequestBytes = 1024 * 1024;
 /** A participant may have so many announced tracks anyway. */
 const maxAnnouncedTracks = 20;
 
 /** @param text base64url, padded or not. Never throws. */
-export function decodeJoinRequest(text: string): JoinRequest | HttpRefusal {
+export function decodeJoinRequest(text: string, inflate: Inflate): JoinRequest | HttpRefusal {
   if (!/^[\w-]+={0,2}$/.test(text)) {
     return joinRefusal.joinRequestMalformed;
   }
   try {
-    const wrapped = WrappedJoinRequest.fromBinary(Buffer.from(text, 'base64url'));
-    const bytes = inflate(wrapped);
+    const bytes = unwrap(WrappedJoinRequest.fromBinary(Buffer.from(text, 'base64url')), inflate);
     return bytes.byteLength > maxRequestBytes ? joinRefusal.joinRequestTooLarge : JoinRequest.fromBinary(bytes);
   } catch (error) {
     const { code } = error as { code?: unknown };
@@ -31,10 +32,8 @@ export function decodeJoinRequest(text: string): JoinRequest | HttpRefusal {
   }
 }
 
-function inflate({ compression, joinRequest }: WrappedJoinRequest): Uint8Array {
-  return compression === WrappedJoinRequest_Compression.GZIP
-    ? gunzipSync(joinRequest, { maxOutputLength: maxRequestBytes })
-    : joinRequest;
+function unwrap({ compression, joinRequest }: WrappedJoinRequest, inflate: Inflate): Uint8Array {
+  return compression === WrappedJoinRequest_Compression.GZIP ? inflate(joinRequest, maxRequestBytes) : joinRequest;
 }
 
 export function isRefusal(decoded: JoinRequest | HttpRefusal): decoded is HttpRefusal {
@@ -46,19 +45,20 @@ export function clientFactsOf(
   info: ClientInfo | undefined,
   source: { userAgent: string; address: string },
 ): ClientFacts {
+  const stated = info ?? new ClientInfo();
   const facts: ClientFacts = {
-    sdk: info?.sdk ?? 0,
-    version: limitText(info?.version ?? ''),
-    protocol: Math.max(0, info?.protocol ?? 0),
-    clientProtocol: Math.max(0, info?.clientProtocol ?? 0),
-    os: limitText(info?.os ?? ''),
-    osVersion: limitText(info?.osVersion ?? ''),
-    deviceModel: limitText(info?.deviceModel ?? ''),
-    browser: limitText(info?.browser ?? ''),
-    browserVersion: limitText(info?.browserVersion ?? ''),
-    network: limitText(info?.network ?? ''),
+    sdk: stated.sdk,
+    version: limitText(stated.version),
+    protocol: Math.max(0, stated.protocol),
+    clientProtocol: Math.max(0, stated.clientProtocol),
+    os: limitText(stated.os),
+    osVersion: limitText(stated.osVersion),
+    deviceModel: limitText(stated.deviceModel),
+    browser: limitText(stated.browser),
+    browserVersion: limitText(stated.browserVersion),
+    network: limitText(stated.network),
     address: source.address,
-    capabilities: [...new Set(info?.capabilities)].filter((number) => number !== 0).slice(0, maxCapabilities),
+    capabilities: [...new Set(stated.capabilities)].filter((number) => number !== 0).slice(0, maxCapabilities),
   };
   return withUserAgent(facts, source.userAgent);
 }
