@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { ClientInfo_SDK } from '@livekit/protocol';
 import { FakeHost, publicationsOf, sectionOf, subscriptionTo } from '../../test/kit/fake-host.ts';
 import { LogRecord } from '../../test/kit/log-record.ts';
 import { startTestPool } from '../../test/kit/media-pool.ts';
@@ -140,6 +141,30 @@ describe('a leg on a single peer connection', () => {
     assert.deepEqual([again.audio, again.video], [0, 0]);
     assert.deepEqual((await offer(bob, sdp)).midToTrackId, { v0: 'TR_carol3' });
     await bound(bob, 1);
+  });
+
+  it('gives sections up for a client that does not notice a track that returns, but never the one of the transport', async () => {
+    const [alice, carol] = [
+      await publish('alice7', 'chromium-camera-vp8.1'),
+      await publish('carol7', 'chromium-camera-vp8.1'),
+    ];
+    const [first, second] = [alice, carol].map(({ leg, publication }) => subscriptionTo(publication, leg));
+    assert.ok(first && second);
+    const bob = openSingle('bob7', [first, second], ClientInfo_SDK.NODE);
+    const sdp = offerWith({ audio: 0, video: 3 });
+    await offer(bob, sdp);
+    await bound(bob, 2);
+    host.want(bob, { subscriptions: [] });
+    await host.nth('sectionsNeeded', bob, 1);
+    const { sdp: ended } = await offer(bob, sdp);
+    const sections = ['v0', 'v1', 'v2'].map((mid) => sectionOf(ended, mid));
+    assert.deepEqual(
+      sections.map(({ rejected, direction }) => (rejected ? 'rejected' : direction)),
+      ['inactive', 'rejected', 'inactive'],
+    );
+    host.want(bob, { subscriptions: [first, second] });
+    const needed = await host.nth('sectionsNeeded', bob, 2);
+    assert.deepEqual([needed.audio, needed.video], [0, 1], 'one is left, and the resting one is not used again');
   });
 
   it('asks again when its request got lost with the socket', async () => {

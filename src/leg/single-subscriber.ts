@@ -70,6 +70,11 @@ export class SingleSubscriber implements OfferReceiver {
   #offered = new Map<string, Section>();
   #lastOffer: string | undefined;
   #router: RtpCapabilities = {};
+  /**
+   * The section that stands for the transport of all (RFC 9143 section 7.2). libwebrtc refuses an answer that rejects it,
+   * so it only rests once its track ended.
+   */
+  #tag: string | undefined;
   /** Sections that the client was asked for and has not offered yet. */
   #asked: SectionCounts = { audio: 0, video: 0 };
   #bitrateCapBps: { wanted: number; applied: number } = { wanted: 0, applied: 0 };
@@ -205,14 +210,15 @@ export class SingleSubscriber implements OfferReceiver {
   }
 
   answer(): { slots: SubscriberSlot[]; midToTrackId: Record<string, string> } {
-    const content = this.#sections.offer();
-    const retired = content.slots.filter((slot) => slot.retired === true).map(({ mid }) => mid);
+    const { slots: all, midToTrackId } = this.#sections.offer();
+    const slots = all.map((slot) => (slot.mid === this.#tag ? { ...slot, retired: false } : slot));
+    const retired = slots.filter((slot) => slot.retired === true).map(({ mid }) => mid);
     this.#sections.answered({ accepted: new Set(this.#offered.keys()), rejected: new Set(retired) });
     this.#negotiation.settle({ isAwaited: this.#asked.audio + this.#asked.video > 0 });
     this.#options.hooks.changed();
     // What was bound flows from now on, and what found no place is asked for.
     this.#loop.request();
-    return content;
+    return { slots, midToTrackId };
   }
 
   /** The client has a new socket. What it was asked on the old one may be lost, but it offers by itself. */
@@ -283,6 +289,7 @@ export class SingleSubscriber implements OfferReceiver {
 
   #follow(description: SessionDescription): void {
     const sections = description.sections.filter(isReceiving);
+    [this.#tag] = description.bundle;
     const fresh = { audio: 0, video: 0 };
     for (const { mid, kind } of sections) {
       if (!this.#offered.has(mid)) {
