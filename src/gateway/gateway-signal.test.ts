@@ -150,7 +150,7 @@ describe('join', () => {
   it('hands the join request of /rtc/v1 to the room, with what came in it', async () => {
     await using gateway = await startGateway({ settings: { rtc: { single_peer_connection: true } } });
     const request = new JoinRequest({
-      clientInfo: { sdk: ClientInfo_SDK.JS, protocol: 17, version: '2.23.0' },
+      clientInfo: { sdk: ClientInfo_SDK.NODE, protocol: 17, version: '2.23.0' },
       connectionSettings: { autoSubscribe: true },
       publisherOffer: { type: 'offer', sdp: 'x'.repeat(40_000), id: 1 },
     });

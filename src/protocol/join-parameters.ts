@@ -1,8 +1,9 @@
 /** The checks between a verified token plus the query of `/rtc` and a join that the room host may trust. */
 import type { JoinRequest } from '@livekit/protocol';
 import { integerParameter, parseClientFacts } from './client-facts.ts';
-import { type HttpRefusal, joinRefusal } from './http-errors.ts';
+import { type HttpRefusal, httpRefusal, joinRefusal } from './http-errors.ts';
 import { clientFactsOf, decodeJoinRequest, earlyMessages, type Inflate, isRefusal } from './join-request.ts';
+import { usesLibwebrtc } from './libwebrtc-clients.ts';
 import type { JoinParameters, VideoGrants } from './session-messages.ts';
 import type { AccessClaims } from './token-claims.ts';
 
@@ -67,12 +68,21 @@ export function parseJoin(source: JoinSource): JoinCheck {
     : refused(sizeFault);
 }
 
-function readRequest({ query, needsRequest, inflate }: JoinSource): JoinRequest | HttpRefusal | undefined {
+function readRequest({
+  query,
+  needsRequest,
+  inflate,
+  userAgent,
+  address,
+}: JoinSource): JoinRequest | HttpRefusal | undefined {
   const text = query.get('join_request') ?? '';
   if (text === '') {
     return needsRequest === true ? joinRefusal.joinRequestMissing : undefined;
   }
-  return decodeJoinRequest(text, inflate);
+  const request = decodeJoinRequest(text, inflate);
+  // Kinds of clients that were never tried on one connection get the 404 on which they use two.
+  const isTried = isRefusal(request) || usesLibwebrtc(clientFactsOf(request.clientInfo, { userAgent, address }));
+  return isTried ? request : httpRefusal.notFound;
 }
 
 type Asked = { claims: AccessClaims; grants: VideoGrants; request: JoinRequest | undefined };
