@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ClientInfo_SDK, JoinRequest, WrappedJoinRequest } from '@livekit/protocol';
 import fc from 'fast-check';
 import { type JoinSource, parseJoin } from './join-parameters.ts';
 import type { JoinParameters, VideoGrants } from './session-messages.ts';
@@ -132,6 +133,27 @@ describe('parseJoin', () => {
     assert.deepEqual(joinOf('reconnect=1&sid=PA_x&reconnect_reason=2').resume, { participantSid: 'PA_x', reason: 2 });
     assert.deepEqual(joinOf('reconnect=1&reconnect_reason=-7').resume, { participantSid: '', reason: 0 });
     assert.equal('resume' in joinOf('sid=PA_x'), false);
+  });
+
+  it('takes all that a join request says in place of the query', () => {
+    const requested = (request: ConstructorParameters<typeof JoinRequest>[0]): string => {
+      const joinRequest = new JoinRequest({ clientInfo: { sdk: ClientInfo_SDK.NODE }, ...request }).toBinary();
+      return `join_request=${Buffer.from(new WrappedJoinRequest({ joinRequest }).toBinary()).toString('base64url')}`;
+    };
+    const plain = joinOf(`auto_subscribe=1&${requested({})}`);
+    assert.deepEqual([plain.singlePeerConnection, plain.autoSubscribe, plain.earlyMessages], [true, false, []]);
+    const described = { metadata: 'm', participantAttributes: { a: '1', b: '' } };
+    const mayDescribe = claims({ attributes: { b: '2' }, grants: { ...grants, canUpdateOwnMetadata: true } });
+    const join = joinOf(requested({ ...described, connectionSettings: { autoSubscribe: true } }), {
+      claims: mayDescribe,
+    });
+    assert.deepEqual([join.metadata, join.attributes, join.autoSubscribe], ['m', { a: '1', b: '2' }, true]);
+    const mayNot = claims({ grants: { ...grants, canUpdateOwnMetadata: false } });
+    assert.equal(refusalOf(requested(described), { claims: mayNot }), '401 permissions denied');
+    const resume = joinOf(requested({ reconnect: true, participantSid: 'PA_1', reconnectReason: 2 }));
+    assert.deepEqual(resume.resume, { participantSid: 'PA_1', reason: 2 });
+    const other = requested({ clientInfo: { sdk: ClientInfo_SDK.GO } });
+    assert.equal(refusalOf(other, {}), '404 not found', 'a client that was never tried on one connection');
   });
 
   it('refuses in the order of the contract', () => {
