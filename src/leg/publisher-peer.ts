@@ -19,7 +19,6 @@ import { matchSections, type SectionMatch } from '../sdp/match.ts';
 import type { SubscriberSlot } from '../sdp/offer.ts';
 import { answerLimits, offerLimits, parseDescription } from '../sdp/parse.ts';
 import { planPublication, type AcceptedSection, type PublicationPlan } from '../sdp/publish.ts';
-import type { RtpCapabilities } from '../sdp/rtp.ts';
 import { readRemoteTransport } from '../sdp/transport.ts';
 import { failureOf } from './failure-of.ts';
 import { withKnownStreams } from './known-streams.ts';
@@ -296,10 +295,9 @@ export class PublisherPeer {
     if (!transport.connectCalled) {
       await transport.connect({ role: remote.dtlsRole, fingerprints: remote.fingerprints });
     }
-    const router = (await this.#options.router()).rtpCapabilities;
     await this.#options.receiver?.offered({ description, sdp: offer.sdp });
     if (!this.#closed && !transport.closed) {
-      this.#sendAnswer(transport, offer.id, { description, router });
+      this.#sendAnswer(transport, offer.id, description);
     }
   }
 
@@ -439,26 +437,20 @@ export class PublisherPeer {
     this.#options.hooks.changed();
   }
 
-  #sendAnswer(
-    transport: PeerTransport,
-    id: number,
-    { description, router }: { description: SessionDescription; router: RtpCapabilities },
-  ): void {
+  #sendAnswer(transport: PeerTransport, id: number, offer: SessionDescription): void {
     this.#sdpVersion += 1;
     const received = this.#options.receiver?.answer();
     const accepted = new Map(
       [...this.#published.values()].map((published) => [published.mid, published.plan.accepted]),
     );
     const sdp = formatPublisherAnswer({
-      offer: description,
+      offer,
       transport: transport.local,
       accepted,
       remembered: this.#remembered,
       sessionId: this.#sessionId,
       version: this.#sdpVersion,
-      ...(received === undefined
-        ? {}
-        : { receiving: { slots: new Map(received.slots.map((slot) => [slot.mid, slot])), router } }),
+      ...(received === undefined ? {} : { receiving: new Map(received.slots.map((slot) => [slot.mid, slot])) }),
     });
     this.#options.hooks.answer(id, sdp, received?.midToTrackId);
   }

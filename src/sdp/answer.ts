@@ -5,7 +5,7 @@ import { keptExtensions } from './client-numbers.ts';
 import { formatDescription } from './format.ts';
 import { type SubscriberSlot, stateTrack, toCodec } from './offer.ts';
 import type { AcceptedSection } from './publish.ts';
-import type { LocalTransport, RtpCapabilities } from './rtp.ts';
+import type { LocalTransport } from './rtp.ts';
 import { answerSetup, readRemoteTransport, stateTransport } from './transport.ts';
 
 export type PublisherAnswer = {
@@ -15,17 +15,14 @@ export type PublisherAnswer = {
   accepted: ReadonlyMap<string, AcceptedSection>;
   /** By mid: sections that had one before. They may rest in this offer and be used again in a later one. */
   remembered: ReadonlyMap<string, AcceptedSection>;
-  /** The client receives on this connection as well (single peer connection). */
-  receiving?: ReceivingSections;
+  /**
+   * The client receives on this connection as well (single peer connection). By mid: sections that carry a track to it, or
+   * did; their parameters are in its numbers.
+   */
+  receiving?: ReadonlyMap<string, SubscriberSlot>;
   sessionId: string;
   /** Grows with each answer on this connection (RFC 3264 section 8). */
   version: number;
-};
-
-export type ReceivingSections = {
-  /** By mid: those that carry a track or did; their parameters are in the client's numbers. */
-  slots: ReadonlyMap<string, SubscriberSlot>;
-  router: RtpCapabilities;
 };
 
 /**
@@ -67,13 +64,13 @@ function answerSection(offered: Section, answer: PublisherAnswer): Section {
 }
 
 /** One that the client receives in: with a track, or ready for one. */
-function sendingSection(offered: Section, { slots, router }: ReceivingSections): Section {
-  const slot = slots.get(offered.mid);
+function sendingSection(offered: Section, receiving: ReadonlyMap<string, SubscriberSlot>): Section {
+  const slot = receiving.get(offered.mid);
   const idle = idleSection(offered);
   if (slot?.retired === true || idle === undefined) {
     return rejectedSection(offered);
   }
-  const extensions = keptExtensions(offered, router);
+  const extensions = keptExtensions(offered);
   if (slot?.track === undefined) {
     return { ...mediaSection(offered, { ...idle, extensions }), direction: 'inactive' };
   }

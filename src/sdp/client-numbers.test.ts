@@ -135,8 +135,11 @@ describe('numbers of a client', () => {
   });
 
   it('are kept for every extension that a later track may need', () => {
-    const uris = keptExtensions(receiving(), router).map(({ uri }) => uri);
-    assert.deepEqual(uris.toSorted(), [midUri, sendTimeUri, transportCcUri, dependencyDescriptorUri].toSorted());
+    const offered = receiving();
+    offered.extensions.push({ id: 10, uri: ridUri });
+    const uris = keptExtensions(offered).map(({ uri }) => uri);
+    const kept = [midUri, ridUri, sendTimeUri, transportCcUri, dependencyDescriptorUri];
+    assert.deepEqual(uris.toSorted(), kept.toSorted());
   });
 });
 
@@ -162,7 +165,7 @@ describe('the answer on a single peer connection', () => {
       },
       accepted: new Map(),
       remembered: new Map(),
-      receiving: { slots: new Map([['3', { mid: '3', kind: 'video', rtpParameters, ...slot }]]), router },
+      receiving: new Map([['3', { mid: '3', kind: 'video', rtpParameters, ...slot }]]),
       sessionId: '7',
       version: 1,
     });

@@ -1,5 +1,16 @@
 /** A client that offers a section to receive in (single peer connection) numbers its codecs and extensions itself. */
-import { consumerCapabilities, dependencyDescriptorUri, workerExtensionIds } from './capabilities.ts';
+import {
+  audioLevelUri,
+  captureTimeUri,
+  consumerCapabilities,
+  dependencyDescriptorUri,
+  midUri,
+  repairedRidUri,
+  ridUri,
+  sendTimeUri,
+  transportCcUri,
+  workerExtensionIds,
+} from './capabilities.ts';
 import { isSameCodec } from './codec-policy.ts';
 import { type Codec, type Extension, type Section, isRtx } from './description.ts';
 import type { RtcpFeedback, RtpCapabilities, RtpCodecCapability, RtpHeaderExtension, RtpParameters } from './rtp.ts';
@@ -105,11 +116,23 @@ function withoutOurs(parameters: Record<string, string | number>): Record<string
   return others;
 }
 
+/** All that a track may need, in either direction. */
+const keptUris: ReadonlySet<string> = new Set([
+  midUri,
+  audioLevelUri,
+  captureTimeUri,
+  sendTimeUri,
+  transportCcUri,
+  ridUri,
+  repairedRidUri,
+  dependencyDescriptorUri,
+]);
+
 /**
- * Extensions of a section in which the client receives, as the answer keeps them: all that a later track may need, since
- * Chromium never again offers one that an answer left out.
+ * Extensions of a section in which the client receives, as the answer keeps them. Chromium never again offers one that an
+ * answer left out, on any section of the connection: without rid here, it could not offer simulcast beside.
  */
-export function keptExtensions(section: Section, router: RtpCapabilities): Extension[] {
-  const { extensionIds } = readClientNumbers(section, router, { bandwidthEstimation: true });
-  return [...extensionIds].map(([uri, id]) => ({ id, uri }));
+export function keptExtensions(section: Section): Extension[] {
+  const kept = section.extensions.filter((extension) => keptUris.has(extension.uri) && isReceived(extension));
+  return kept.map(({ id, uri }) => ({ id, uri }));
 }
