@@ -13,7 +13,7 @@ import { type ClientNumbers, readClientNumbers } from '../sdp/client-numbers.ts'
 import type { Section, SessionDescription } from '../sdp/description.ts';
 import type { SubscriberSlot } from '../sdp/offer.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
-import type { RtpCapabilities } from '../sdp/rtp.ts';
+import type { RtpCapabilities, RtpCodecParameters } from '../sdp/rtp.ts';
 import { Negotiation } from '../subscription/negotiation.ts';
 import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
@@ -302,6 +302,13 @@ export class SingleSubscriber implements OfferReceiver {
     };
     this.#offered = new Map(sections.map((section) => [section.mid, section]));
     this.#sections.follow(sections);
+    for (const held of [...this.#sections.held.values()]) {
+      const codec = held.consumer?.rtpParameters.codecs[0];
+      if (codec !== undefined && !offersCodec(this.#offered.get(held.mid), codec)) {
+        this.#sections.refuse(held);
+        this.#options.hooks.changed();
+      }
+    }
   }
 
   #numbersOf(mid: string, bandwidthEstimation: boolean): ClientNumbers | undefined {
@@ -364,6 +371,12 @@ export class SingleSubscriber implements OfferReceiver {
     this.#options.hooks.failed(failure, detail);
     this.#arm();
   }
+}
+
+/** A client may come to lack a codec that it offered before. */
+function offersCodec(section: Section | undefined, { payloadType, mimeType }: RtpCodecParameters): boolean {
+  const matches = section?.codecs.filter((codec) => codec.payloadType === payloadType) ?? [];
+  return matches.some(({ name }) => mimeType.toLowerCase().endsWith(`/${name.toLowerCase()}`));
 }
 
 function isReceiving(section: Section): section is Section & { kind: MediaKind } {
