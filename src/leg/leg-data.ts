@@ -10,6 +10,8 @@ export type LegDataOptions = {
   waits: boolean;
   /** Reliable data that may wait while the subscriber's channels are being made, or another leg delivers. */
   maxQueueBytes: number;
+  /** The client drops packets that it has. */
+  dropsRepeats: boolean;
   /** Monotonic milliseconds. */
   now: () => number;
   /** Reliable data was lost. */
@@ -19,7 +21,7 @@ export type LegDataOptions = {
 
 /** What the other leg of a participant has not delivered after this time it never will. */
 const reserveMs = 5000;
-/** Packets without a number cannot be sent twice, so that they get this time to arrive before their connection ends. */
+/** Packets that cannot be sent twice get this time to arrive before their connection ends. */
 const arrivalMs = 250;
 const lookMs = 20;
 
@@ -29,7 +31,7 @@ export class LegData {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #reserve: DataReserve | undefined;
-  #lastUnnumberedMs = Number.NEGATIVE_INFINITY;
+  #lastUniqueMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: LegDataOptions) {
@@ -80,7 +82,7 @@ export class LegData {
     this.#reserve ??= this.#createReserve(Infinity);
     const deadlineMs = now() + timeoutMs;
     while (!this.#closed && now() < deadlineMs) {
-      const hasArrived = now() - this.#lastUnnumberedMs >= arrivalMs;
+      const hasArrived = now() - this.#lastUniqueMs >= arrivalMs;
       if (hasArrived && this.#waiting.length === 0 && (await this.#isDrained())) {
         return true;
       }
@@ -132,8 +134,8 @@ export class LegData {
   }
 
   #send({ bytes, sequence }: DeliveredPacket): void {
-    if (sequence === 0) {
-      this.#lastUnnumberedMs = this.#options.now();
+    if (sequence === 0 || !this.#options.dropsRepeats) {
+      this.#lastUniqueMs = this.#options.now();
     }
     if (this.#channels !== undefined) {
       this.#channels.send('_reliable', bytes);
@@ -150,7 +152,7 @@ export class LegData {
   }
 
   #createReserve(maxAgeMs: number): DataReserve {
-    const { maxQueueBytes, now } = this.#options;
-    return new DataReserve({ maxBytes: maxQueueBytes, maxAgeMs, now });
+    const { maxQueueBytes, dropsRepeats, now } = this.#options;
+    return new DataReserve({ maxBytes: maxQueueBytes, maxAgeMs, dropsRepeats, now });
   }
 }

@@ -107,7 +107,9 @@ export function refuseWithLeave(room: RoomState, connectionId: ConnectionId, lea
 export function socketLost(room: RoomState, participant: Participant): void {
   participant.connectionId = undefined;
   participant.detachedAtMs = room.nowMs;
-  if (!participant.isActive) {
+  if (participant.isActive) {
+    room.outbox.toLeg({ kind: 'away', leg: participant.leg });
+  } else {
     removeParticipant(room, participant, 'signal-lost');
   }
 }
@@ -142,4 +144,5 @@ export function askToResume(room: RoomState, participant: Participant): void {
   closeSocket(room, connectionId, socketClose.resume);
   participant.connectionId = undefined;
   participant.detachedAtMs = room.nowMs;
+  room.outbox.toLeg({ kind: 'away', leg: participant.leg });
 }

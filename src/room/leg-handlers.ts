@@ -28,6 +28,10 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
   if (participant === undefined) {
     return;
   }
+  if (message.kind === 'late') {
+    room.outbox.toLeg({ kind: 'late', leg: participant.leg, packet: message.packet });
+    return;
+  }
   // The participant's acks and responses come from whichever leg has them.
   if (message.leg === participant.leg || message.kind === 'rpcPacket') {
     dispatch(room, participant, message);
@@ -36,7 +40,7 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
   }
 }
 
-type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' }>;
+type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' | 'late' }>;
 
 function dispatch(room: RoomState, participant: Participant, message: OfOneLeg): void {
   switch (message.kind) {

@@ -95,7 +95,7 @@ function prepare(room: RoomState, participant: Participant, target: Preparing['t
 }
 
 /** What one leg says, about itself. */
-type MessageOfLeg = Exclude<Extract<LegToHost, { leg: LegId }>, { kind: 'restated' }>;
+type MessageOfLeg = Exclude<Extract<LegToHost, { leg: LegId }>, { kind: 'restated' | 'late' }>;
 
 /** What a leg of this participant says about a move, or any leg that is not the one in charge. */
 export function moveReported(room: RoomState, participant: Participant, message: MessageOfLeg): void {
@@ -192,6 +192,7 @@ function trigger(
     closeSocket(room, connectionId, socketClose.moved);
     participant.connectionId = undefined;
     participant.detachedAtMs = room.nowMs;
+    room.outbox.toLeg({ kind: 'away', leg: participant.leg });
   }
 }
 
