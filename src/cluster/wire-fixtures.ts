@@ -62,6 +62,7 @@ const join: JoinParameters = {
   client,
   autoSubscribe: true,
   adaptiveStream: true,
+  autoSubscribeDataTracks: false,
   apiKey: 'devkey',
   tokenExpiresAtS: 1_900_000_000,
   tokenNotBeforeS: 1_800_000_000,
@@ -101,6 +102,10 @@ const wanted: WantedLeg = {
       predecessor: `${track}-0`,
       generation: 1,
     },
+  ],
+  dataTracks: [
+    { direction: 'in', handle: 7 },
+    { direction: 'out', handle: 65_535, publisherHandle: 1, receivers: 2 },
   ],
 };
 

@@ -13,6 +13,7 @@ import type {
   ReleasedAnswer,
   TrackLevel,
   TrackQualityReport,
+  WantedDataTrack,
   WantedLeg,
   WantedPublication,
   WantedSubscription,
@@ -79,6 +80,7 @@ const joinParameters = shape<JoinParameters>({
   client: clientFacts,
   autoSubscribe: flag,
   adaptiveStream: flag,
+  autoSubscribeDataTracks: optional(flag),
   apiKey: text,
   tokenExpiresAtS: number,
   tokenNotBeforeS: optional(number),
@@ -151,12 +153,23 @@ const wantedSubscription = shape<WantedSubscription>({
   generation: optional(number),
 });
 
+const wantedDataTrack = either(
+  shape<Extract<WantedDataTrack, { direction: 'in' }>>({ direction: (value) => value === 'in', handle: number }),
+  shape<Extract<WantedDataTrack, { direction: 'out' }>>({
+    direction: (value) => value === 'out',
+    handle: number,
+    publisherHandle: number,
+    receivers: number,
+  }),
+);
+
 const wantedLeg = shape<WantedLeg>({
   version: number,
   canSubscribe: flag,
   canPublishData: flag,
   publications: list(wantedPublication),
   subscriptions: list(wantedSubscription),
+  dataTracks: optional(list(wantedDataTrack)),
 });
 
 const legIdentity = shape<LegIdentity>({

@@ -49,7 +49,8 @@ export class LegData {
   }
 
   get droppedLossy(): number {
-    return this.#channels?.counters('_lossy').dropped ?? 0;
+    const [lossy, frames] = [this.#channels?.counters('_lossy'), this.#channels?.counters('_data_track')];
+    return (lossy?.dropped ?? 0) + (frames?.dropped ?? 0);
   }
 
   attach(channels: DataSubscriber): void {
@@ -74,6 +75,10 @@ export class LegData {
     } else if (!this.#reserve.add(packet)) {
       this.#options.onOverflow('too much data came during a move');
     }
+  }
+
+  deliverFrame(bytes: Uint8Array): void {
+    this.#channels?.send('_data_track', bytes);
   }
 
   /** Keeps reliable data from now on. @returns false when what was sent before cannot be put on the wire in time */

@@ -16,10 +16,12 @@ import type {
 import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
 import { handsOverRepeats, missesReturningTracks } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
+import { handlesIn, routesOut } from './data-track-frame.ts';
 import { LegData } from './leg-data.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
-import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
+import { publishedFacts, subscribedFacts } from './quality-facts.ts';
+import { QualityReporter } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
 import { isStalled, StreamStates } from './stream-states.ts';
@@ -65,6 +67,8 @@ export class Leg implements DataMember {
   readonly legId: LegId;
   readonly identity: LegIdentity;
   readonly workerIndex: number;
+  dataTracksOut: DataMember['dataTracksOut'] = new Map();
+  dataTracksIn: DataMember['dataTracksIn'] = new Set();
   readonly #options: LegOptions;
   readonly #log: Logger;
   readonly #publisher: PublisherPeer;
@@ -172,6 +176,10 @@ export class Leg implements DataMember {
     }
   }
 
+  deliverFrame(bytes: Uint8Array): void {
+    this.#data.deliverFrame(bytes);
+  }
+
   deliver(kind: DataKind, packet: DeliveredPacket): void {
     this.#data.deliver(kind, packet);
   }
@@ -234,8 +242,8 @@ export class Leg implements DataMember {
       const reports = this.#quality.report({
         publisher,
         subscriber,
-        published: this.#publishedFacts(),
-        subscribed: this.#subscribedFacts(),
+        published: publishedFacts(this.#publisher.published.values(), this.#options.room),
+        subscribed: subscribedFacts(this.#subscriber.held.values()),
       });
       if (reports.length > 0) {
         this.#send({ kind: 'quality', leg: this.legId, reports });
@@ -342,7 +350,8 @@ export class Leg implements DataMember {
   }
 
   #applyWanted(): void {
-    const { version, canSubscribe, publications, subscriptions } = this.#wanted;
+    const { version, canSubscribe, publications, subscriptions, dataTracks = [] } = this.#wanted;
+    [this.dataTracksIn, this.dataTracksOut] = [handlesIn(dataTracks), routesOut(dataTracks)];
     this.#publisher.setWanted(publications, version);
     const desired = canSubscribe ? subscriptions : [];
     if (!this.#closed) {
@@ -498,7 +507,7 @@ export class Leg implements DataMember {
       case '_lossy':
         return data.receive(sender, 'lossy', payload);
       case '_data_track':
-        return;
+        return data.receiveFrame(sender, payload);
       case undefined:
         // An unordered message overtook the OPEN of its channel. Only reliable packets are numbered.
         return data.receive(sender, (decodeDataPacket(payload)?.sequence ?? 0) > 0 ? 'reliable' : 'lossy', payload);
@@ -521,28 +530,6 @@ export class Leg implements DataMember {
       this.#options.observer?.dataDropped('lossy-backlog', dropped - this.#droppedLossy);
       this.#droppedLossy = dropped;
     }
-  }
-
-  #publishedFacts(): Map<string, PublishedTrackFacts> {
-    const facts = new Map<string, PublishedTrackFacts>();
-    for (const { trackSid, producer, plan } of this.#publisher.published.values()) {
-      facts.set(producer.id, {
-        trackSid,
-        svc: plan.svc,
-        wantedLayer: this.#options.room.highestWantedLayer(producer.id),
-      });
-    }
-    return facts;
-  }
-
-  #subscribedFacts(): Map<string, SubscribedTrackFacts> {
-    const facts = new Map<string, SubscribedTrackFacts>();
-    for (const { trackSid, consumer, applied, bound } of this.#subscriber.held.values()) {
-      if (consumer !== undefined && bound) {
-        facts.set(consumer.id, { trackSid, wantedLayer: applied?.spatial ?? 0, layered: isLayered(consumer) });
-      }
-    }
-    return facts;
   }
 
   #peerChanged(): void {

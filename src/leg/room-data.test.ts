@@ -40,6 +40,9 @@ class Member implements DataMember {
   readonly identity: LegIdentity;
   isPresent = true;
   canPublishData = true;
+  dataTracksOut = new Map<number, { handle: number; receivers: number }>();
+  dataTracksIn = new Set<number>();
+  readonly frames: Uint8Array[] = [];
   readonly received: { kind: string; bytes: Uint8Array; packet: DataPacket }[] = [];
 
   constructor(name: string, changes: Partial<LegIdentity> = {}) {
@@ -54,6 +57,10 @@ class Member implements DataMember {
       client,
       ...changes,
     };
+  }
+
+  deliverFrame(bytes: Uint8Array): void {
+    this.frames.push(bytes);
   }
 
   deliver(kind: 'reliable' | 'lossy', { bytes }: DeliveredPacket): void {
@@ -165,6 +172,47 @@ describe('data plane of a room on two nodes', () => {
       new DataPacket({ value: { case: 'metrics', value: new MetricsBatch() } }).toBinary(),
     );
     assert.deepEqual([plain.texts(), watcher.texts()], [[], ['metrics']]);
+  });
+});
+
+describe('packets of data tracks', () => {
+  const frame = (handle: number): Uint8Array =>
+    Uint8Array.of(0x18, 0, handle >> 8, handle & 255, 0, 1, 0, 1, 0, 0, 0, 9, 1, 2, 3);
+
+  it('go to those who receive the track, on all nodes, with nothing but the handle changed', () => {
+    const [a, b, c, d] = [new Member('a'), new Member('b'), new Member('c'), new Member('d')] as const;
+    const { local, sent } = twoNodes([a, b], [c, d]);
+    a.dataTracksOut.set(3, { handle: 300, receivers: 2 });
+    b.dataTracksIn.add(300);
+    c.dataTracksIn.add(300);
+    const original = frame(3);
+    local.receiveFrame(leg('a'), original);
+    assert.deepEqual([b.frames, c.frames, d.frames, a.frames], [[frame(300)], [frame(300)], [], []]);
+    assert.deepEqual(original, frame(3));
+    assert.deepEqual([sent.length, sent[0]?.destinations], [1, ['PA_a']]);
+  });
+
+  it('go to no other node when all receivers are here, and nowhere without any', () => {
+    const [a, b] = [new Member('a'), new Member('b')] as const;
+    const { local, sent } = twoNodes([a, b], [new Member('c')]);
+    a.dataTracksOut.set(1, { handle: 1, receivers: 1 });
+    b.dataTracksIn.add(1);
+    local.receiveFrame(leg('a'), frame(1));
+    a.dataTracksOut.set(1, { handle: 1, receivers: 0 });
+    local.receiveFrame(leg('a'), frame(1));
+    assert.deepEqual([b.frames.length, sent.length], [1, 0]);
+  });
+
+  it('are dropped without a track, without the right to publish data, and when they are no such packets', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, dropped } = room(a, b);
+    b.dataTracksIn.add(1);
+    data.receiveFrame(leg('a'), frame(1));
+    a.dataTracksOut.set(1, { handle: 1, receivers: 1 });
+    data.receiveFrame(leg('a'), frame(1).subarray(0, 11));
+    a.canPublishData = false;
+    data.receiveFrame(leg('a'), frame(1));
+    assert.deepEqual([b.frames, dropped], [[], ['not-allowed', 'malformed', 'not-allowed']]);
   });
 });
 

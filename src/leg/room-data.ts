@@ -13,6 +13,7 @@ import {
   stamp,
   type DataKind,
 } from './data-rules.ts';
+import { frameHandle, withHandle, type DataRoute } from './data-track-frame.ts';
 import type { DataDropReason } from './observer.ts';
 import { ReliableOrder } from './reliable-order.ts';
 import { ReplayCache, type CachedPacket } from './replay-cache.ts';
@@ -25,6 +26,11 @@ export interface DataMember {
   readonly isPresent: boolean;
   /** Changes with the participant's permissions. */
   readonly canPublishData: boolean;
+  /** What it sends on data tracks, by its own numbers, and which of others' it receives. */
+  readonly dataTracksOut: ReadonlyMap<number, DataRoute>;
+  readonly dataTracksIn: ReadonlySet<number>;
+  /** Sends a packet of a data track, if the participant's channel takes it at once. */
+  deliverFrame(bytes: Uint8Array): void;
   /** Queues a packet on the participant's channel of that kind; the same bytes go to many, so they must not be changed. */
   deliver(kind: DataKind, packet: DeliveredPacket): void;
 }
@@ -169,9 +175,41 @@ export class RoomData {
     );
   }
 
+  /** A packet of a data track; only its handle is changed. */
+  receiveFrame(senderLeg: LegId, bytes: Uint8Array): void {
+    const entry = this.#entryOfSender(senderLeg, bytes);
+    const handle = frameHandle(bytes);
+    const route = handle === undefined ? undefined : entry?.member.dataTracksOut.get(handle);
+    if (entry === undefined || route === undefined || !entry.member.canPublishData) {
+      return this.#onDropped(handle === undefined ? 'malformed' : 'not-allowed');
+    }
+    if (route.receivers === 0) {
+      return;
+    }
+    const { roomName, participantSid } = entry.member.identity;
+    const packet = withHandle(bytes, route.handle);
+    if (this.#spreadFrame(packet) < route.receivers) {
+      this.#onPacket?.({
+        roomName,
+        senderSid: participantSid,
+        sequence: 0,
+        order: 0,
+        reliable: false,
+        destinations: [participantSid],
+        metrics: false,
+        packet,
+        isFrame: true,
+      });
+    }
+  }
+
   /** A packet of a participant on another node, stamped and checked there. */
   receiveFromPeer(packet: PeerPacket): void {
-    this.#spread(packet, 'remote');
+    if (packet.isFrame === true) {
+      this.#spreadFrame(packet.packet);
+    } else {
+      this.#spread(packet, 'remote');
+    }
   }
 
   /** Reliable packets of participants here of the last moments, oldest first, for a node that just got part of the room. */
@@ -257,6 +295,19 @@ export class RoomData {
     if (this.#onPacket !== undefined && !this.#areAllHere(encoded.destinations)) {
       this.#onPacket(encoded);
     }
+  }
+
+  /** @returns how many receivers are here */
+  #spreadFrame(packet: Uint8Array): number {
+    const handle = frameHandle(packet) ?? 0;
+    let receivers = 0;
+    for (const { member } of this.#entries.values()) {
+      if (member.isPresent && member.dataTracksIn.has(handle)) {
+        receivers += 1;
+        member.deliverFrame(packet);
+      }
+    }
+    return receivers;
   }
 
   #areAllHere(destinations: readonly string[]): boolean {

@@ -72,6 +72,12 @@ export type WantedSubscription = {
   generation?: number;
 };
 
+/** A data track: `out` of the participant, `in` to it. */
+export type WantedDataTrack =
+  | { direction: 'in'; handle: number }
+  /** @param publisherHandle stands in the client's packets; `handle` in those to its receivers, who are so many in the room */
+  | { direction: 'out'; handle: number; publisherHandle: number; receivers: number };
+
 /** Everything that the host wants of a leg. A newer version replaces an older one whole. */
 export type WantedLeg = {
   version: number;
@@ -79,6 +85,8 @@ export type WantedLeg = {
   canPublishData: boolean;
   publications: WantedPublication[];
   subscriptions: WantedSubscription[];
+  /** Absent: none. */
+  dataTracks?: WantedDataTrack[];
 };
 
 export type LegCloseReason =

@@ -23,6 +23,7 @@ import {
 import type { ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { CommandResult, RoomCommand, RoomMethod } from '../protocol/session-messages.ts';
 import { closeRoom } from './close-room.ts';
+import { withdrawDataTracks } from './data-tracks.ts';
 import { removeParticipant } from './leave.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { brokenLimit, mergeAttributes } from './limits.ts';
@@ -189,6 +190,7 @@ function updateParticipant(room: RoomState, request: UpdateParticipantRequest): 
     participant.grants = withPermission(participant.grants, request.permission);
     room.dirtyLegs.add(participant);
     withdrawForbiddenTracks(room, participant);
+    withdrawDataTracks(room, participant);
   }
   describeParticipant(room, participant, { name: request.name, metadata: request.metadata, attributes });
   return participant.toInfo();

@@ -2,6 +2,7 @@
 import { LeaveRequest, LeaveRequest_Action, ParticipantInfo_State, type DisconnectReason } from '@livekit/protocol';
 import type { ConnectionId } from '../protocol/ids.ts';
 import { leaveRules, socketClose, type LeaveCause } from './close-reason.ts';
+import { dropDataSubscriber, endDataTrack } from './data-tracks.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { legsOf, moveTimers } from './move-state.ts';
 import type { Participant } from './participant.ts';
@@ -38,6 +39,10 @@ export function removeParticipant(
   for (const track of participant.tracks.values()) {
     endTrack(room, track);
   }
+  for (const track of participant.dataTracks.values()) {
+    endDataTrack(room, track);
+  }
+  dropDataSubscriber(room, participant);
   speakerSilenced(room, participant.sid);
   dropSubscriber(room, participant);
   participant.queued.length = 0;

@@ -10,6 +10,7 @@ import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts'
 import type { HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
+import { applyDataSyncState, tellDataHandles } from './data-tracks.ts';
 import { iceServers, refreshToken, serverInfo } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant, socketLost } from './leave.ts';
 import { resumesOnNextLeg } from './moving.ts';
@@ -134,6 +135,9 @@ export function tellMissed(room: RoomState, participant: Participant, infos: Uin
       tellSubscribed(room, track);
     }
   }
+  if (participant.toldDataTracks.size > 0) {
+    tellDataHandles(room, participant);
+  }
   for (const [sid, subscription] of participant.subscriptions) {
     const track = room.tracks.get(sid);
     if (track !== undefined && !subscription.toldAllowed) {
@@ -171,7 +175,7 @@ export function applySyncState(room: RoomState, participant: Participant, state:
     const sid = published.track?.sid ?? '';
     return sid !== '' && !participant.tracks.has(sid as TrackSid);
   });
-  if (unknown) {
+  if (unknown || !applyDataSyncState(room, participant, state)) {
     removeParticipant(room, participant, 'state-mismatch');
     return;
   }

@@ -5,6 +5,7 @@ import { roomSid } from '../protocol/ids.ts';
 import { Speakers } from '../quality/speakers.ts';
 import type { RoomCloseReason } from './events.ts';
 import { Outbox } from './outbox.ts';
+import type { DataTrack } from './data-tracks.ts';
 import type { Participant } from './participant.ts';
 import type { SavedParticipant, SavedRoom } from './saved-room.ts';
 import { bareName, type Track } from './track.ts';
@@ -48,6 +49,9 @@ export class RoomState {
   readonly connections = new Map<ConnectionId, Participant>();
   /** Public tracks, in the order in which they became public. */
   readonly tracks = new Map<TrackSid, Track>();
+  /** By sid. */
+  readonly dataTracks = new Map<string, DataTrack>();
+  lastDataHandle = 0;
   readonly rpcs = new Map<string, PendingRpc>();
   readonly nonces = new Map<string, number>();
   /** By identity: tokens whose `nbf` (Unix seconds) is earlier do not let in any more. */

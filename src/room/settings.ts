@@ -18,6 +18,7 @@ export type RoomSettings = {
   maxAttributesBytes: number;
   maxNameLength: number;
   maxTracksPerParticipant: number;
+  enableDataTracks: boolean;
   /** Loudness that counts as speaking, in dB below full scale. */
   activeLevelDbov: number;
   /** Share of an interval, in percent, that must be that loud. */
@@ -74,6 +75,8 @@ export const timing = {
 export const bound = {
   pendingTracks: 20,
   queuedTracks: 20,
+  /** Of one participant. */
+  dataTracks: 100,
   rememberedCids: 200,
   unknownWishes: 1_000,
   declaredCodecs: 4,
