@@ -131,7 +131,11 @@ export type RoomMethod =
   | 'UpdateSubscriptions'
   | 'SendData'
   | 'UpdateRoomMetadata'
-  | 'PerformRpc';
+  | 'PerformRpc'
+  /** The steps of MoveParticipant: `change-room.ts` of the room says what they carry. */
+  | 'ExportParticipant'
+  | 'ImportParticipant'
+  | 'EndMove';
 
 export type RoomCommand = { method: RoomMethod; request: Uint8Array };
 

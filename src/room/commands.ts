@@ -7,6 +7,7 @@ import {
   DeleteRoomResponse,
   ListParticipantsRequest,
   ListParticipantsResponse,
+  MoveParticipantRequest,
   MuteRoomTrackRequest,
   MuteRoomTrackResponse,
   PerformRpcRequest,
@@ -22,6 +23,7 @@ import {
 } from '@livekit/protocol';
 import type { ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { CommandResult, RoomCommand, RoomMethod } from '../protocol/session-messages.ts';
+import { endMove, exportParticipant, importParticipant } from './change-room.ts';
 import { closeRoom } from './close-room.ts';
 import { withdrawDataTracks } from './data-tracks.ts';
 import { removeParticipant } from './leave.ts';
@@ -71,6 +73,14 @@ function run(room: RoomState, requestId: number, command: RoomCommand): CommandR
       return answer(room, command, SendDataRequest, sendData);
     case 'UpdateRoomMetadata':
       return answer(room, command, UpdateRoomMetadataRequest, updateRoomMetadata);
+    case 'ExportParticipant': {
+      const request = decode(command, MoveParticipantRequest);
+      return 'ok' in request ? request : exportParticipant(room, requestId, request);
+    }
+    case 'ImportParticipant':
+      return importParticipant(room, requestId, command.request);
+    case 'EndMove':
+      return endMove(room, command.request);
     case 'PerformRpc': {
       const request = decode(command, PerformRpcRequest);
       if ('ok' in request) {
@@ -301,6 +311,9 @@ export function answerWithoutRoom(method: RoomMethod): CommandResult | undefined
     case 'SendData':
     case 'UpdateRoomMetadata':
     case 'PerformRpc':
+    case 'ExportParticipant':
+    case 'ImportParticipant':
+    case 'EndMove':
       return { ok: false, code: 'not_found', message: 'requested room does not exist' };
   }
 }

@@ -11,6 +11,7 @@ import { speakerSilenced } from './quality-reports.ts';
 import { keepDescription } from './saved-room.ts';
 import type { RoomState } from './room-state.ts';
 import { failRpcsOf } from './rpc.ts';
+import { timing } from './settings.ts';
 import { dropSubscriber } from './subscriptions.ts';
 import { countersChanged, participantLeft } from './updates.ts';
 import { participantWebhook } from './webhooks.ts';
@@ -54,6 +55,12 @@ export function removeParticipant(
     keepDescription(room, participant);
   }
   for (const leg of legsOf(participant)) {
+    if (cause === 'other-room') {
+      // Its client learns of the next one by a resume; a connection that ends before would make it join anew.
+      room.leftLegs.set(leg, room.nowMs + timing.leftLegMs);
+      room.timers.set('leftLegs', room.nowMs + timing.leftLegMs);
+      continue;
+    }
     room.outbox.toLeg({ kind: 'close', leg, reason: rule.legReason });
   }
   participantWebhook(room, wasActive ? 'participant_left' : 'participant_connection_aborted', participant);
@@ -150,4 +157,18 @@ export function askToResume(room: RoomState, participant: Participant): void {
   participant.connectionId = undefined;
   participant.detachedAtMs = room.nowMs;
   room.outbox.toLeg({ kind: 'away', leg: participant.leg });
+}
+
+/** Legs of those who went to other rooms are not needed any more. @param all whether or not their time has come */
+export function closeLeftLegs(room: RoomState, all: boolean): void {
+  for (const [leg, atMs] of room.leftLegs) {
+    if (all || atMs <= room.nowMs) {
+      room.leftLegs.delete(leg);
+      room.outbox.toLeg({ kind: 'close', leg, reason: 'moved' });
+    }
+  }
+  const next = Math.min(...room.leftLegs.values());
+  if (Number.isFinite(next)) {
+    room.timers.set('leftLegs', next);
+  }
 }

@@ -69,8 +69,14 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
     case 'notHeld':
       return moveReported(room, participant, message);
     case 'failed':
+      if (participant.move.kind === 'entering') {
+        return moveReported(room, participant, message);
+      }
       return legFailed(room, participant, message.failure, message.detail);
     case 'closed':
+      if (participant.move.kind === 'entering') {
+        return moveReported(room, participant, message);
+      }
       // Nobody asked for it: whatever held the leg is gone.
       return legFailed(room, participant, 'worker-died', 'leg closed');
   }

@@ -8,6 +8,7 @@ import {
 } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { entersByResume } from './change-room.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
 import { applyDataSyncState, tellDataHandles } from './data-tracks.ts';
@@ -53,8 +54,9 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   }
   participant.resuming = connectionId;
   room.connections.set(connectionId, participant);
+  const isEntering = entersByResume(room, participant);
   const handOverMs = resumesOnNextLeg(room, participant);
-  if (handOverMs === undefined) {
+  if (handOverMs === undefined && !isEntering) {
     room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
   }
   const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
@@ -190,14 +192,12 @@ export function applySyncState(room: RoomState, participant: Participant, state:
   }
   disableTracks(room, participant, state.trackSidsDisabled);
   // A leg that took over waits for it, even when nothing was received.
-  if (state.datachannelReceiveStates.length > 0 || participant.move.kind === 'triggered') {
-    room.outbox.toLeg({
-      kind: 'receivedUpTo',
-      leg: participant.leg,
-      states: state.datachannelReceiveStates.map((entry) => ({
-        publisherSid: entry.publisherSid,
-        sequence: entry.lastSeq,
-      })),
-    });
-  }
+  room.outbox.toLeg({
+    kind: 'receivedUpTo',
+    leg: participant.leg,
+    states: state.datachannelReceiveStates.map((entry) => ({
+      publisherSid: entry.publisherSid,
+      sequence: entry.lastSeq,
+    })),
+  });
 }

@@ -1,6 +1,6 @@
 /** The facts of one room and the collectors of one step; the functions beside it work on this. */
 import { Codec, Room as RoomMessage, TimedVersion } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
 import { roomSid } from '../protocol/ids.ts';
 import { Speakers } from '../quality/speakers.ts';
 import type { RoomCloseReason } from './events.ts';
@@ -56,6 +56,8 @@ export class RoomState {
   readonly nonces = new Map<string, number>();
   /** By identity: tokens whose `nbf` (Unix seconds) is earlier do not let in any more. */
   readonly revocations: Map<string, number>;
+  /** Of those who went to other rooms, with the times at which they end. */
+  readonly leftLegs = new Map<LegId, number>();
   departures: Departure[] = [];
   readonly speakers: Speakers<ParticipantSid>;
 

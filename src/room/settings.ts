@@ -68,6 +68,8 @@ export const timing = {
   connectionQualityMs: 5_000,
   /** How long before a loss was noticed a client may have missed messages: two ping timeouts. */
   missedSignalMs: 30_000,
+  /** livekit-client comes back within half a second, and its connections are up two seconds later. */
+  leftLegMs: 5_000,
   rpcAckTimeoutMs: 2_000,
   rpcDefaultTimeoutMs: 10_000,
 } as const;
