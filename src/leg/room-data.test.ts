@@ -4,6 +4,11 @@ import {
   ChatMessage,
   DataPacket,
   DataPacket_Kind,
+  DataStream_CompressionType,
+  DataStream_Header,
+  DataStream_TextHeader,
+  EncryptedPacket,
+  Encryption_Type,
   MetricsBatch,
   ParticipantInfo_Kind,
   RpcAck,
@@ -345,6 +350,38 @@ describe('data plane of a room', () => {
       ['a', 'a', 'agent'],
     );
     assert.equal(b.received[0]?.packet.participantSid, 'PA_agent');
+  });
+
+  it('passes on encrypted packets, compressed streams and fields that it does not know as they came', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    const encrypted = new EncryptedPacket({
+      encryptionType: Encryption_Type.GCM,
+      iv: Uint8Array.of(1, 2, 3),
+      keyIndex: 2,
+      encryptedValue: Uint8Array.of(9, 8, 7),
+    });
+    const header = new DataStream_Header({
+      streamId: 's',
+      topic: 'lk.rpc_request',
+      attributes: { 'lk.rpc_request_id': '1' },
+      contentHeader: { case: 'textHeader', value: new DataStream_TextHeader() },
+      inlineContent: Uint8Array.of(0x4b, 0x04, 0),
+      compression: DataStream_CompressionType.DEFLATE_RAW,
+    });
+    data.receive(
+      leg('a'),
+      'reliable',
+      new DataPacket({ value: { case: 'encryptedPacket', value: encrypted } }).toBinary(),
+    );
+    // Field 1000, a varint, that no version knows.
+    const unknown = Uint8Array.of(0xc0, 0x3e, 5);
+    const bytes = new DataPacket({ value: { case: 'streamHeader', value: header } }).toBinary();
+    data.receive(leg('a'), 'reliable', Buffer.concat([bytes, unknown]));
+    const values = b.received.map(({ packet }) => packet.value.value);
+    assert.ok(encrypted.equals(values[0] as EncryptedPacket));
+    assert.ok(header.equals(values[1] as DataStream_Header));
+    assert.ok(Buffer.from(b.received[1]?.bytes ?? []).includes(Buffer.from(unknown)));
   });
 
   it('hands ack and response of an intercepted call to the host only while it is active', () => {
