@@ -196,6 +196,7 @@ function toJoin(
     client: request === undefined ? parseClientFacts(source) : clientFactsOf(request.clientInfo, source),
     autoSubscribe: publisher.autoSubscribe,
     adaptiveStream: request?.connectionSettings?.adaptiveStream ?? flagParameter(query, 'adaptive_stream', false),
+    ...(asksForDataTracks(query, request) ? { autoSubscribeDataTracks: true } : {}),
     apiKey: claims.apiKey,
     tokenExpiresAtS: claims.expiresAtS,
     ...(claims.notBeforeS === undefined ? {} : { tokenNotBeforeS: claims.notBeforeS }),
@@ -210,6 +211,12 @@ function toJoin(
     join.resume = { participantSid: query.get('sid') ?? '', reason: integerParameter(query, 'reconnect_reason') };
   }
   return join;
+}
+
+function asksForDataTracks(query: URLSearchParams, request: JoinRequest | undefined): boolean {
+  return (
+    request?.connectionSettings?.autoSubscribeDataTrack ?? flagParameter(query, 'auto_subscribe_data_track', false)
+  );
 }
 
 function ofRequest(request: JoinRequest): Partial<JoinParameters> {

@@ -68,6 +68,8 @@ export type JoinParameters = {
   singlePeerConnection?: boolean;
   /** Protobuf `SignalRequest`s that came with the join, as if they were the first ones after it. */
   earlyMessages?: Uint8Array[];
+  /** Absent: no. */
+  autoSubscribeDataTracks?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */
   apiKey: string;
   tokenExpiresAtS: number;
@@ -133,7 +135,11 @@ export type RoomMethod =
   | 'UpdateSubscriptions'
   | 'SendData'
   | 'UpdateRoomMetadata'
-  | 'PerformRpc';
+  | 'PerformRpc'
+  /** The steps of MoveParticipant: `change-room.ts` of the room says what they carry. */
+  | 'ExportParticipant'
+  | 'ImportParticipant'
+  | 'EndMove';
 
 export type RoomCommand = { method: RoomMethod; request: Uint8Array };
 
