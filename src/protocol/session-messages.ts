@@ -64,6 +64,8 @@ export type JoinParameters = {
   client: ClientFacts;
   autoSubscribe: boolean;
   adaptiveStream: boolean;
+  /** Absent: no. */
+  autoSubscribeDataTracks?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */
   apiKey: string;
   tokenExpiresAtS: number;
@@ -129,7 +131,11 @@ export type RoomMethod =
   | 'UpdateSubscriptions'
   | 'SendData'
   | 'UpdateRoomMetadata'
-  | 'PerformRpc';
+  | 'PerformRpc'
+  /** The steps of MoveParticipant: `change-room.ts` of the room says what they carry. */
+  | 'ExportParticipant'
+  | 'ImportParticipant'
+  | 'EndMove';
 
 export type RoomCommand = { method: RoomMethod; request: Uint8Array };
 

@@ -2,14 +2,17 @@
 import {
   DisconnectReason,
   LeaveRequest_Action,
+  ReconnectReason,
   ReconnectResponse,
   RoomUpdate,
   type SyncState,
 } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { entersByResume } from './change-room.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
+import { applyDataSyncState, tellDataHandles } from './data-tracks.ts';
 import { iceServers, refreshToken, serverInfo } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant, socketLost } from './leave.ts';
 import { resumesOnNextLeg } from './moving.ts';
@@ -20,6 +23,8 @@ import { bound, timing } from './settings.ts';
 import { disableTracks, isReceived, sendPermission, tellSubscribed, wishTracks } from './subscriptions.ts';
 import { sendInfoBytes } from './updates.ts';
 import { encodeSignal, encodeUpdate } from './wire.ts';
+
+const mediaFailures = [ReconnectReason.RR_PUBLISHER_FAILED, ReconnectReason.RR_SUBSCRIBER_FAILED];
 
 /** A resume of a session that nobody knows: the client has to join anew. Never answered with `join`. */
 export function refuseResume(connectionId: ConnectionId): HostToGateway[] {
@@ -52,12 +57,18 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   }
   participant.resuming = connectionId;
   room.connections.set(connectionId, participant);
+  const isEntering = entersByResume(room, participant);
   const handOverMs = resumesOnNextLeg(room, participant);
-  if (handOverMs === undefined) {
-    room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
+  if (handOverMs === undefined && !isEntering) {
+    room.outbox.toLeg({ kind: 'resume', leg: participant.leg, mediaLost: hasLostMedia(participant, join) });
   }
   const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
   room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + answeredWithinMs);
+}
+
+/** Whether the server has noticed that it lost its media, or it says so itself. */
+function hasLostMedia({ iceLost }: Participant, { resume }: JoinParameters): boolean {
+  return iceLost || mediaFailures.some((reason) => reason === resume?.reason);
 }
 
 /** The newest socket is the right one; a client that roams opens it before the server sees the old one die. */
@@ -134,6 +145,9 @@ export function tellMissed(room: RoomState, participant: Participant, infos: Uin
       tellSubscribed(room, track);
     }
   }
+  if (participant.toldDataTracks.size > 0) {
+    tellDataHandles(room, participant);
+  }
   for (const [sid, subscription] of participant.subscriptions) {
     const track = room.tracks.get(sid);
     if (track !== undefined && !subscription.toldAllowed) {
@@ -171,7 +185,7 @@ export function applySyncState(room: RoomState, participant: Participant, state:
     const sid = published.track?.sid ?? '';
     return sid !== '' && !participant.tracks.has(sid as TrackSid);
   });
-  if (unknown) {
+  if (unknown || !applyDataSyncState(room, participant, state)) {
     removeParticipant(room, participant, 'state-mismatch');
     return;
   }
@@ -186,14 +200,12 @@ export function applySyncState(room: RoomState, participant: Participant, state:
   }
   disableTracks(room, participant, state.trackSidsDisabled);
   // A leg that took over waits for it, even when nothing was received.
-  if (state.datachannelReceiveStates.length > 0 || participant.move.kind === 'triggered') {
-    room.outbox.toLeg({
-      kind: 'receivedUpTo',
-      leg: participant.leg,
-      states: state.datachannelReceiveStates.map((entry) => ({
-        publisherSid: entry.publisherSid,
-        sequence: entry.lastSeq,
-      })),
-    });
-  }
+  room.outbox.toLeg({
+    kind: 'receivedUpTo',
+    leg: participant.leg,
+    states: state.datachannelReceiveStates.map((entry) => ({
+      publisherSid: entry.publisherSid,
+      sequence: entry.lastSeq,
+    })),
+  });
 }

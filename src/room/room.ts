@@ -8,7 +8,7 @@ import { closeRoom } from './close-room.ts';
 import { handleCommand } from './commands.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
 import { applyRoomConfiguration, joinRoom, refreshToken } from './join.ts';
-import { removeParticipant, socketLost } from './leave.ts';
+import { closeLeftLegs, removeParticipant, socketLost } from './leave.ts';
 import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
@@ -251,6 +251,8 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
   switch (kind) {
     case 'empty':
       return closeRoom(room, 'idle', 'room-idle');
+    case 'leftLegs':
+      return closeLeftLegs(room, false);
     case 'batch':
       return flushBatchedUpdates(room);
     case 'roomUpdate':

@@ -115,6 +115,17 @@ export class Track {
     return { info, codecs, source, subscribedTold, ticks: this.#ticks, dynacast: this.dynacast?.reported() };
   }
 
+  /** Nothing carries it any more, here or to come from elsewhere. */
+  lose(): void {
+    this.isPublic = false;
+    this.source = undefined;
+    this.successor = undefined;
+    this.predecessorId = undefined;
+    this.subscribedTold = false;
+    this.dynacast = undefined;
+    this.#wanted = undefined;
+  }
+
   hasCid(cid: string): boolean {
     return cid !== '' && this.codecs.some((codec) => codec.cid === cid);
   }

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { DataPacket_Kind, DisconnectReason, LeaveRequest_Action, type DataPacket } from '@livekit/protocol';
+import {
+  DataPacket_Kind,
+  DisconnectReason,
+  LeaveRequest_Action,
+  ReconnectReason,
+  type DataPacket,
+} from '@livekit/protocol';
 import { SimulateScenarioKind, RoomEvent } from '@livekit/rtc-node';
 import { TestBrowser, type PageWindow } from '../../kit/browser.ts';
 import { LightClient, type LightClientOptions } from '../../kit/light-client.ts';
@@ -132,6 +138,41 @@ export function resumeSuite(start: StartTarget): void {
     await leaveAll(roamer, peer);
   });
 
+  it('sees, and is seen, from a key frame on once it is back after its media was lost, and not after a lost socket', async (t) => {
+    const room = 'pictures';
+    const peer = await joinLight(room, 'peer', { publish: { video: true } });
+    const target = { address: '127.0.0.1', port: node.hostOf(room).mediaPort };
+    const relay = await UdpRelay.start({ target });
+    t.after(() => relay.close());
+    const reroute = () => ({ address: '127.0.0.1', port: relay.port });
+    const roamer = await joinLight(room, 'roamer', { url: proxy.url, reroute, publish: { video: true } });
+    const views = [
+      { client: roamer, track: peer.publishedTrackSids[0] ?? '' },
+      { client: peer, track: roamer.publishedTrackSids[0] ?? '' },
+    ];
+    const keyFrames = (): Promise<number[]> =>
+      Promise.all(views.map(async ({ client, track }) => (await client.stats(track)).keyFrames));
+    const flows = (): Promise<unknown> =>
+      Promise.all(views.map(({ client, track }) => client.waitForTrack(track, { contiguousMs: 300 })));
+    await Promise.all(views.map(({ client, track }) => client.waitForTrack(track, { keyFrame: true })));
+    await flows();
+    const before = await keyFrames();
+    const comeBack = async (reason: ReconnectReason): Promise<void> => {
+      proxy.cut('client');
+      relay.rebind();
+      await roamer.resume(reason);
+      await flows();
+    };
+    await comeBack(ReconnectReason.RR_SIGNAL_DISCONNECTED);
+    assert.deepEqual(await keyFrames(), before);
+    await comeBack(ReconnectReason.RR_PUBLISHER_FAILED);
+    await until(async () => {
+      const now = await keyFrames();
+      return now.every((count, index) => count > (before[index] ?? 0)) ? '' : `${now.join()}, before ${before.join()}`;
+    });
+    await leaveAll(roamer, peer);
+  });
+
   it('is sent to a new join when nobody knows its session or its room', async () => {
     const known = await joinLight('known', 'known');
     for (const [room, sid] of [
@@ -193,6 +234,30 @@ export function resumeSuite(start: StartTarget): void {
       await bob.leave();
     });
 
+    it('loses and repeats no reliable packet when the socket breaks again before the resume is over', async () => {
+      const alice = await browser.join({ url: proxy.url, room: 'twice', identity: 'alice' });
+      const bob = await joinLight('twice', 'bob');
+      await alice.publishMicrophone();
+      await alice.evaluate(sendNumbered, { first: 0, count: 1 });
+      await bob.waitForPacket((packet) => textOf(packet) === 'n0');
+      proxy.cut();
+      const sending = alice.evaluate(sendNumbered, { first: 1, count: 100 });
+      // The resume is answered, and the client holds back what it sends until the connections are up again.
+      await until(
+        async () => ((await alice.evaluate(isWaitingForConnections, undefined)) ? '' : 'it does not resume'),
+        {
+          intervalMs: 20,
+        },
+      );
+      proxy.cut();
+      await alice.waitForEvent('reconnected', 15_000);
+      await sending;
+      const expected = Array.from({ length: 101 }, (_, index) => `n${index}`);
+      await until(() => missing(expected, bob.packets.map(textOf)));
+      await alice.close();
+      await bob.leave();
+    });
+
     it('joins anew when the server asks for it, and publishes again', async () => {
       const alice = await browser.join({ url: proxy.url, room: 'anew', identity: 'alice' });
       const bob = await joinLight('anew', 'bob');
@@ -205,6 +270,12 @@ export function resumeSuite(start: StartTarget): void {
       await alice.close();
       await bob.leave();
     });
+
+    /** In the page: livekit-client 2.23 is in `waitForPCReconnected`. */
+    function isWaitingForConnections(): Promise<boolean> {
+      const { engine } = window.room as unknown as { engine: { pcState: number } };
+      return Promise.resolve(engine.pcState === 3);
+    }
 
     /** In the page: reliable packets `n<first>…`, one every 50 ms. */
     async function sendNumbered({ first, count }: { first: number; count: number }): Promise<void> {
