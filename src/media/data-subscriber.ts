@@ -5,6 +5,7 @@ import type { DataBus } from './data-bus.ts';
 import { encodeOpen, parseDcep, ppidDcep, type ChannelReliability } from './dcep.ts';
 import { dictateStreamIds, type StreamIdDictate } from './dictate-stream-ids.ts';
 import { mediaClosed } from './errors.ts';
+import { patienceWithFrames, patienceWithMessages } from './lossy-limit.ts';
 import { dataChannelLabels, maxMessageBytes, type DataChannelLabel, type MediaCloseReason } from './media-types.ts';
 import { OutgoingStream, type StreamCounters } from './outgoing-stream.ts';
 
@@ -277,7 +278,10 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   #createStream(label: DataChannelLabel, reliableQueueBytes: number): OutgoingStream {
     return new OutgoingStream({
       now: () => performance.now(),
-      policy: label === '_reliable' ? { kind: 'queue', maxQueueBytes: reliableQueueBytes } : { kind: 'drop' },
+      policy:
+        label === '_reliable'
+          ? { kind: 'queue', maxQueueBytes: reliableQueueBytes }
+          : { kind: 'drop', patience: label === '_lossy' ? patienceWithMessages : patienceWithFrames },
       port: {
         send: (payload) => {
           this.#bus.flush();
