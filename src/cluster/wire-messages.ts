@@ -79,6 +79,7 @@ const joinParameters = shape<JoinParameters>({
   client: clientFacts,
   autoSubscribe: flag,
   adaptiveStream: flag,
+  allowPause: optional(flag),
   apiKey: text,
   tokenExpiresAtS: number,
   tokenNotBeforeS: optional(number),
@@ -167,6 +168,7 @@ const legIdentity = shape<LegIdentity>({
   participantKind: number,
   canSubscribeMetrics: flag,
   client: clientFacts,
+  allowPause: optional(flag),
 });
 
 const receivedState = shape<Extract<HostToLeg, { kind: 'receivedUpTo' }>['states'][number]>({

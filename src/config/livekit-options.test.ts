@@ -50,7 +50,7 @@ describe('a configuration of livekit-server', () => {
       'room.enabled_codecs audio/red',
       'room.playout_delay',
       'room.sync_streams',
-      'rtc.congestion_control',
+      'rtc.congestion_control.enabled',
       'rtc.interfaces',
       'rtc.packet_buffer_size_video',
       'rtc.pli_throttle',

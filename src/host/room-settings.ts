@@ -37,6 +37,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
     givesKeepsakes: options.givesKeepsakes ?? false,
+    allowPause: config.rtc.congestion_control.allow_pause,
     forceRelay: config.rtc.force_relay,
     iceServersOf: (participant) => iceServersOf(options, participant),
   };

@@ -22,7 +22,7 @@ import { PublisherPeer } from './publisher-peer.ts';
 import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
-import { isStalled, StreamStates } from './stream-states.ts';
+import { StreamWatch } from './stream-watch.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
 import { TrafficMeter } from './traffic-meter.ts';
 
@@ -68,7 +68,7 @@ export class Leg implements DataMember {
   readonly #publisher: PublisherPeer;
   readonly #subscriber: SubscriberPeer;
   readonly #quality = new QualityReporter();
-  readonly #streamStates = new StreamStates();
+  readonly #streams: StreamWatch;
   readonly #incoming = new TrafficMeter();
   readonly #outgoing = new TrafficMeter();
   readonly #data: LegData;
@@ -101,6 +101,7 @@ export class Leg implements DataMember {
     this.#data = this.#createData();
     this.#publisher = this.#createPublisher();
     this.#subscriber = this.#createSubscriber();
+    this.#streams = this.#createStreamWatch();
     this.#applyWanted();
     if (this.#phase === 'waiting') {
       this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
@@ -186,13 +187,9 @@ export class Leg implements DataMember {
 
   /** Once a second. */
   observe(): void {
-    const producers = this.#options.room.producersOn(this.workerIndex);
     this.#countDroppedLossy();
-    const tracks = [...this.#subscriber.held.values()].map((held) => ({
-      trackSid: held.trackSid,
-      stalled: isStalled(held, producers),
-    }));
-    const states = this.#streamStates.observe(tracks);
+    // The host hears of streams from the leg in charge alone.
+    const states = this.isPresent ? this.#streams.observe() : [];
     if (states.length > 0) {
       this.#send({ kind: 'streamState', leg: this.legId, states });
     }
@@ -314,6 +311,7 @@ export class Leg implements DataMember {
       ...(moved === undefined ? {} : { continues: moved.subscriber }),
       retiresSections: missesReturningTracks(this.identity.client),
       answerTimeoutMs,
+      allowPause: this.identity.allowPause === true,
       log: this.#log,
       hooks: {
         changed: () => this.#peerChanged(),
@@ -321,6 +319,20 @@ export class Leg implements DataMember {
         offer: (id, sdp, midToTrackId) => this.#send({ kind: 'offer', leg, id, sdp, midToTrackId }),
         dataReady: (data) => this.#data.attach(data),
       },
+    });
+  }
+
+  #createStreamWatch(): StreamWatch {
+    const { room, workerIndex, now, moved } = this.#options;
+    return new StreamWatch({
+      subscriber: this.#subscriber,
+      wanted: () => this.#wanted.subscriptions,
+      producers: room.producersOn(workerIndex),
+      allowPause: this.identity.allowPause === true,
+      continues: moved !== undefined,
+      now,
+      onChanged: () => this.#applyWanted(),
+      log: this.#log,
     });
   }
 
@@ -340,7 +352,7 @@ export class Leg implements DataMember {
       const successors = desired.flatMap(({ successor }) => (successor === undefined ? [] : [successor]));
       this.#options.room.setWishes(this, [...desired, ...successors]);
     }
-    this.#subscriber.setDesired(desired, version);
+    this.#subscriber.setDesired(this.#streams.apply(desired), version);
   }
 
   #resume(): void {

@@ -31,6 +31,7 @@ export type SubscriberPeerOptions = {
   /** See `SubscriberSections`. */
   retiresSections: boolean;
   answerTimeoutMs: number;
+  /** See `LegIdentity`. */ allowPause: boolean;
   /** Of the leg that this one is to take over from; it then waits for `activate`. */
   continues?: SubscriberSnapshot;
   log: Logger;
@@ -320,6 +321,7 @@ export class SubscriberPeer {
 
   async #reconcile(transport: PeerTransport): Promise<void> {
     const version = this.#desiredVersion;
+    const estimates = transport.alwaysEstimatesBandwidth || this.#options.allowPause;
     const plan = planSubscriptions({
       desired: this.#desired,
       held: this.#sections.held,
@@ -330,7 +332,7 @@ export class SubscriberPeer {
           ? undefined
           : {
               kind: found.kind,
-              adaptable: found.kind === 'video' && (transport.alwaysEstimatesBandwidth || isAdaptable(found.facts)),
+              adaptable: found.kind === 'video' && (estimates || isAdaptable(found.facts)),
             };
       },
     });

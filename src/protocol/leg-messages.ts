@@ -107,6 +107,8 @@ export type LegIdentity = {
   participantKind: number;
   canSubscribeMetrics: boolean;
   client: ClientFacts;
+  /** Videos that do not fit its path are stopped, the least important ones first; absent: they are not. */
+  allowPause?: boolean;
 };
 
 export type HostToLeg =

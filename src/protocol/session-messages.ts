@@ -64,6 +64,8 @@ export type JoinParameters = {
   client: ClientFacts;
   autoSubscribe: boolean;
   adaptiveStream: boolean;
+  /** Whether videos that do not fit its path may be stopped; absent: as the server is configured. */
+  allowPause?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */
   apiKey: string;
   tokenExpiresAtS: number;

@@ -112,6 +112,7 @@ export function openedLeg(
       participantKind: participant.kind,
       canSubscribeMetrics: participant.grants.canSubscribeMetrics,
       client: participant.client,
+      allowPause: participant.allowPause ?? room.settings.allowPause,
     },
     wanted: participant.wanted ?? computeWanted(room, participant, 1),
   };

@@ -49,7 +49,7 @@ export type Kept = { participant: Participant; wishes: KeptWish[]; unknownWishes
 /** @returns no bytes when it would be too large: the client then joins anew when the host is lost */
 export function encodeKeepsake(room: RoomState, participant: Participant): Uint8Array {
   const { name, metadata, attributes, grants, identity, kind, kindDetails, client, apiKey } = participant;
-  const { autoSubscribe, adaptiveStream, tokenExpiresAtS, roomConfiguration } = participant;
+  const { autoSubscribe, adaptiveStream, allowPause, tokenExpiresAtS, roomConfiguration } = participant;
   const keepsake: Keepsake = {
     ...format,
     roomSid: room.sid,
@@ -66,6 +66,7 @@ export function encodeKeepsake(room: RoomState, participant: Participant): Uint8
       client,
       autoSubscribe,
       adaptiveStream,
+      ...(allowPause === undefined ? {} : { allowPause }),
       apiKey,
       tokenExpiresAtS,
     },

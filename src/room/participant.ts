@@ -54,6 +54,8 @@ export class Participant {
   readonly client: ClientFacts;
   readonly autoSubscribe: boolean;
   readonly adaptiveStream: boolean;
+  /** Undefined: as the server is configured. */
+  readonly allowPause: boolean | undefined;
   readonly apiKey: string;
   readonly tokenExpiresAtS: number;
   readonly roomConfiguration: Uint8Array | undefined;
@@ -127,6 +129,7 @@ export class Participant {
     this.client = join.client;
     this.autoSubscribe = join.autoSubscribe;
     this.adaptiveStream = join.adaptiveStream;
+    this.allowPause = join.allowPause;
     this.apiKey = join.apiKey;
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;

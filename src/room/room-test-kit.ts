@@ -45,6 +45,7 @@ export const testSettings: RoomSettings = {
   maxParticipants: 0,
   enableRemoteUnmute: false,
   fullRoomInWebhooks: false,
+  allowPause: false,
   forceRelay: false,
   resumeTimeoutMs: 5_000,
   maxMetadataBytes: 100,

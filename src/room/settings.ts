@@ -25,6 +25,8 @@ export type RoomSettings = {
   speakerIntervalMs: number;
   smoothIntervals: number;
   dynacastPauseDelayMs: number;
+  /** Of those who do not choose themselves: see `LegIdentity.allowPause`. */
+  allowPause: boolean;
   /** Clients are told to send media through TURN alone. */
   forceRelay: boolean;
   /** Legs outlive this host, so each is given what the next one has to know. */

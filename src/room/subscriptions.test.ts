@@ -191,7 +191,7 @@ describe('track settings', () => {
       priority: 2,
     });
     const wanted = room.wantedOf(bob)?.subscriptions[0];
-    assert.deepEqual([wanted?.quality, wanted?.maxFps, wanted?.priority, wanted?.paused], [1, 15, 2, false]);
+    assert.deepEqual([wanted?.quality, wanted?.maxFps, wanted?.priority, wanted?.paused], [1, 15, 1, false]);
     setTrack(room, bob, { trackSids: [sid], disabled: true });
     assert.equal(room.wantedOf(bob)?.subscriptions[0]?.paused, true);
     setTrack(room, bob, { trackSids: [sid], quality: VideoQuality.OFF });

@@ -3,11 +3,12 @@ import {
   SubscriptionError,
   SubscriptionPermissionUpdate,
   SubscriptionResponse,
+  TrackSource,
   TrackSubscribed,
 } from '@livekit/protocol';
 import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
-import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
+import { chooseQuality, priorityOf, type TrackSettings } from '../quality/layers.ts';
 import { nextLegOf } from './move-state.ts';
 import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
 import { maySubscribe } from './permissions.ts';
@@ -291,7 +292,7 @@ function toWantedSubscription(
     paused: track.muted || settings?.disabled === true,
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
-    priority: settings?.priority ?? 0,
+    priority: priorityOf(track.info.source === TrackSource.SCREEN_SHARE, settings?.priority ?? 0),
     ...(track.successor === undefined ? {} : { successor: track.successor }),
     ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
     ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),

@@ -7,6 +7,7 @@
   window.packets = [];
   window.streams = [];
   window.subscribed = [];
+  window.streamStates = [];
   window.disconnectReason = undefined;
 
   const findPublication = (trackSid) =>
@@ -45,6 +46,7 @@
         kind: kind ?? 0,
       });
     });
+    room.on(client.RoomEvent.TrackStreamStateChanged, ({ trackSid }, state) => window.streamStates.push(`${state} ${trackSid}`));
     room.on(client.RoomEvent.TrackSubscribed, show);
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
       // A track that another one replaces is detached before it is reported, so `detach` does not tell its element. The
@@ -58,6 +60,16 @@
       window.disconnectReason = reason ?? 0;
     });
     await room.connect(url, token, connectOptions);
+  }
+
+  /** From now on the page finds the server's media port at another one, by UDP alone. */
+  function reroute(from, to) {
+    const { setRemoteDescription } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.setRemoteDescription = function setRerouted({ type, sdp }) {
+      const lines = sdp.split('\r\n').filter((line) => !/^a=candidate:\S+ \d+ tcp /i.test(line));
+      const moved = lines.map((line) => (line.startsWith('a=candidate:') ? line.replace(` ${from} typ`, ` ${to} typ`) : line));
+      return setRemoteDescription.call(this, { type, sdp: moved.join('\r\n') });
+    };
   }
 
   async function publishCamera(options) {
@@ -277,6 +289,7 @@
 
   window.kit = {
     connect,
+    reroute,
     watchGaps,
     gapOf,
     publishCamera,
