@@ -12,6 +12,10 @@ export type CongestedTrack = {
 const pauseAfterMs = 500;
 const resumeAfterMs = 3000;
 const longestResumeAfterMs = 60_000;
+/** Estimates stand still under loss, however wide the path has become: after so many times its wait a track is tried. */
+const trialFactor = 3;
+/** What arrives of a track that was resumed shows only after a while; nothing is paused before. */
+const graceMs = 3000;
 /** A track that has to stop again so soon was resumed in vain; it then waits twice as long. */
 const trialMs = 15_000;
 /** One after the other: each changes what is left for the next. */
@@ -32,7 +36,8 @@ type TrackState = {
 };
 
 /**
- * Of one subscriber. Audio is not counted: it is never paused, and as the estimate is made from video packets, it is what
+ * Of one subscriber. Nothing is paused that is known to arrive, however low the estimate: heavy loss makes it fall far
+ * below what the path carries. Audio is not counted: it is never paused, and as the estimate is made from video packets, it is what
  * audio leaves over.
  */
 export class CongestionControl {
@@ -46,7 +51,7 @@ export class CongestionControl {
 
   /**
    * To be called about once a second, and when the estimate falls at once.
-   * @param availableBps undefined = not known (yet): nothing changes
+   * @param availableBps the estimate, or what arrives when that is more; undefined = not known (yet): nothing changes
    * @param tracks videos that the subscriber wants and that are not muted, oldest first; others are forgotten
    * @returns whether `paused` changed
    */
@@ -98,15 +103,18 @@ export class CongestionControl {
         flowingBps += state.minimumBps;
       }
     }
-    this.#tryFirst(order, nowMs);
+    this.#tryAgain(order, nowMs);
   }
 
-  /** Where no video flows nothing measures the path: it would never be found to be wide again. */
-  #tryFirst([first, ...others]: TrackState[], nowMs: number): void {
-    if (first?.pausedAtMs === undefined || !first.paused || others.some(({ paused }) => !paused)) {
+  /** What is paused longest in vain is tried: where no video flows nothing at all measures the path. */
+  #tryAgain(order: readonly TrackState[], nowMs: number): void {
+    const first = order.find(({ paused }) => paused);
+    if (first?.pausedAtMs === undefined) {
       return;
     }
-    if (nowMs - first.pausedAtMs >= first.waitMs) {
+    const flowsNothing = order.every(({ paused }) => paused);
+    const waitMs = Math.min(flowsNothing ? first.waitMs : first.waitMs * trialFactor, longestResumeAfterMs);
+    if (nowMs - Math.max(first.pausedAtMs, this.#lastResumeMs) >= waitMs) {
       this.#resume(first, nowMs);
     }
   }
@@ -124,7 +132,7 @@ export class CongestionControl {
   /** The track does not fit although it flows, or fits although it is paused. */
   #change(state: TrackState, nowMs: number): void {
     const lastedMs = nowMs - (state.sinceMs ?? nowMs);
-    if (!state.paused && lastedMs >= pauseAfterMs) {
+    if (!state.paused && lastedMs >= pauseAfterMs && nowMs - this.#lastResumeMs >= graceMs) {
       this.#pause(state, nowMs);
     } else if (state.paused && lastedMs >= state.waitMs && nowMs - this.#lastResumeMs >= resumeSpacingMs) {
       this.#resume(state, nowMs);

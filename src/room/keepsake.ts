@@ -22,6 +22,8 @@ type KeptWish = {
   toldAllowed: boolean;
   /** Absent: 0. */
   generation?: number;
+  /** Absent: none. */
+  lacks?: string[];
 };
 
 type Keepsake = {
@@ -139,8 +141,8 @@ function restoreTrack(kept: Keepsake['tracks'][number]): KeptTrack {
 
 /** Only what differs from that of a subscriber who said nothing. */
 function keepWishes(participant: Participant): KeptWish[] {
-  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed, generation }]) =>
-    wish === undefined && settings === undefined && toldAllowed && generation === 0
+  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed, generation, lacks }]) =>
+    wish === undefined && settings === undefined && toldAllowed && generation === 0 && lacks.size === 0
       ? []
       : [
           {
@@ -149,6 +151,7 @@ function keepWishes(participant: Participant): KeptWish[] {
             ...(wish === undefined ? {} : { wish }),
             ...(settings === undefined ? {} : { settings }),
             ...(generation === 0 ? {} : { generation }),
+            ...(lacks.size === 0 ? {} : { lacks: [...lacks] }),
           },
         ],
   );

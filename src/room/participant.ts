@@ -31,6 +31,8 @@ export type Subscription = {
   bound: boolean;
   /** The track's next producer, for which the leg has a consumer ready. */
   successorId: string | undefined;
+  /** Codecs of the track that the client refused. */
+  lacks: Set<string>;
   /** The producer whose codec the client cannot receive. */
   refusedProducerId: string | undefined;
 };

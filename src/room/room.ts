@@ -22,6 +22,7 @@ import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
 import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
 import { timing, type RoomSettings } from './settings.ts';
 import { fakeSpeakerEnds, handleSignal } from './signal-handlers.ts';
+import { backupTimedOut } from './backup-codecs.ts';
 import { reconcileLeg, unknownTrackTimedOut } from './subscriptions.ts';
 import { flushBatchedUpdates, flushRoomChange, flushUrgentUpdates, sendRoomUpdate } from './updates.ts';
 import { roomWebhook } from './webhooks.ts';
@@ -296,6 +297,8 @@ function fireParticipantTimer(room: RoomState, kind: string, sid: ParticipantSid
       return refreshToken(room, participant);
     case 'wish':
       return unknownTrackTimedOut(room, participant, detail);
+    case 'backup':
+      return backupTimedOut(room, participant, detail);
     case 'fakeSpeaker':
       return fakeSpeakerEnds(room, participant);
     case 'move':

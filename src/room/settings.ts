@@ -59,6 +59,8 @@ export const timing = {
   keepsakeDelayMs: 200,
   refreshTokenIntervalMs: 5 * 60_000,
   unknownTrackTimeoutMs: 60_000,
+  /** livekit-client needs a request, a negotiation and an encoder's start to send another codec. */
+  backupCodecTimeoutMs: 15_000,
   updateBatchMs: 500,
   /** In a large room details follow each other no faster: each is as many messages as there are people. */
   detailSpacingMs: 80,

@@ -31,6 +31,7 @@ export function wishTracks(
       subscription.wish = subscribe;
       // A new wish is a new chance for a codec that the client refused.
       subscription.refusedProducerId = undefined;
+      subscription.lacks.clear();
     } else if (!subscribe) {
       forgetUnknownWish(room, subscriber, sid);
     } else if (!subscriber.unknownWishes.has(sid) && subscriber.unknownWishes.size < bound.unknownWishes) {
@@ -156,6 +157,7 @@ export function subscriptionTo(subscriber: Participant, track: Track): Subscript
       wanted: undefined,
       bound: false,
       successorId: undefined,
+      lacks: new Set(),
       refusedProducerId: undefined,
     };
     subscriber.subscriptions.set(track.sid, subscription);
@@ -259,8 +261,9 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
   }
   subscription.wanted = wanted;
   const isFlowing =
-    wanted !== undefined && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
-  setDynacastWish(room, subscriber, track, isFlowing ? wanted.quality : undefined);
+    isWanted && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
+  const quality = chooseQuality(track.layers, subscription.settings, subscriber.adaptiveStream);
+  setDynacastWish(room, subscriber, track, isFlowing ? quality : undefined);
   return wanted;
 }
 
@@ -277,10 +280,11 @@ function toWantedSubscription(
   track: Track,
   subscription: Subscription,
 ): WantedSubscription | undefined {
-  const { source } = track;
+  const source = track.sourceFor(subscription.lacks);
   if (source === undefined) {
     return undefined;
   }
+  const isMain = source === track.source;
   const { settings } = subscription;
   const next: WantedSubscription = {
     trackSid: track.sid,
@@ -293,8 +297,8 @@ function toWantedSubscription(
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
     priority: priorityOf(track.info.source === TrackSource.SCREEN_SHARE, settings?.priority ?? 0),
-    ...(track.successor === undefined ? {} : { successor: track.successor }),
-    ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
+    ...(track.successor === undefined || !isMain ? {} : { successor: track.successor }),
+    ...(track.predecessorId === undefined || !isMain ? {} : { predecessor: track.predecessorId }),
     ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
@@ -317,7 +321,9 @@ function sameSubscription(a: WantedSubscription, b: WantedSubscription): boolean
 
 function setDynacastWish(room: RoomState, subscriber: Participant, track: Track, quality: 0 | 1 | 2 | undefined): void {
   if (track.dynacast !== undefined) {
-    track.dynacast.setWish(subscriber.sid, track.primaryCodec, quality);
+    const lacks = subscriber.subscriptions.get(track.sid)?.lacks ?? new Set();
+    const codec = track.codecFor(lacks);
+    track.dynacast.setWish(subscriber.sid, codec ?? track.primaryCodec, codec === undefined ? undefined : quality);
     room.dirtyDynacast.add(track);
   }
 }

@@ -105,6 +105,8 @@ export type CameraOptions = {
   fps?: number;
   simulcast?: boolean;
   scalabilityMode?: LiveKit.ScalabilityMode;
+  /** VP8, sent when a subscriber needs it; the publisher's room has to use dynacast. */
+  backupCodec?: boolean;
   /** Simulcast layers below the full picture, small to large; without them livekit-client chooses. */
   layers?: { width: number; height: number; bitrateBps: number; fps: number }[];
 };
