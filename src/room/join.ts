@@ -119,7 +119,7 @@ export function openedLeg(
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {
-  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
+  const configuration = clientConfiguration(participant.client, mustRelay(room, participant));
   const unpublishable = unpublishableCodecs(participant.client);
   return new JoinResponse({
     room: room.toVersionedMessage(),
@@ -133,7 +133,8 @@ function toJoinResponse(room: RoomState, participant: Participant): JoinResponse
     pingInterval: timing.pingIntervalS,
     sifTrailer: room.sifTrailer,
     enabledPublishCodecs: toCodecs(room.settings.enabledCodecs).filter((codec) => !unpublishable.includes(codec.mime)),
-    fastPublish: participant.grants.canPublish,
+    // LiveKit has a client that fell back open its connections one by one.
+    fastPublish: participant.grants.canPublish && (room.settings.forceRelay || !mustRelay(room, participant)),
     ...(configuration === undefined ? {} : { clientConfiguration: configuration }),
   });
 }
@@ -147,6 +148,16 @@ export function serverInfo(room: RoomState): ServerInfo {
     region: room.settings.region,
     nodeId: room.settings.nodeId,
   });
+}
+
+/** Media goes through TURN alone: all of it by configuration, or that of one client because nothing else works for it. */
+export function mustRelay(room: RoomState, participant: Participant): boolean {
+  const { settings, relayFallback, nowMs } = room;
+  return (
+    settings.forceRelay ||
+    (relayFallback.needsRelay(participant.identity, nowMs) &&
+      settings.iceServersOf(participant.sid).some(({ urls }) => urls.some((url) => /^turns?:/.test(url))))
+  );
 }
 
 export function iceServers(room: RoomState, participant: Participant): ICEServer[] {
@@ -178,6 +189,7 @@ export function refreshToken(room: RoomState, participant: Participant): void {
 /** Its primary connection is up: from now on it is there for everybody. */
 export function activate(room: RoomState, participant: Participant): void {
   participant.state = ParticipantInfo_State.ACTIVE;
+  participant.connectedAtMs = room.nowMs;
   room.timers.clear(`join:${participant.sid}`);
   participantChanged(room, participant, 'coming');
   room.dirtyLegs.add(participant);

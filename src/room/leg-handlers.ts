@@ -111,6 +111,7 @@ export function applyActual(room: RoomState, participant: Participant, actual: A
   );
   if (participant.iceLost && !isBroken && primary === 'connected') {
     participant.iceLost = false;
+    participant.connectedAtMs = room.nowMs;
     room.timers.clear(`media:${participant.sid}`);
   }
   if (legArrives(room, participant, actual)) {

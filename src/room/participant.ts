@@ -95,6 +95,8 @@ export class Participant {
   resumedAtMs: number | undefined;
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
+  /** When its media was last found to work after it had not. */
+  connectedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */
   iceLost = false;
   simulate: 'disconnect-on-resume' | 'disconnect-on-resume-no-messages' | undefined;

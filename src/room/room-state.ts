@@ -1,4 +1,5 @@
 /** The facts of one room and the collectors of one step; the functions beside it work on this. */
+import { RelayFallback } from './relay-fallback.ts';
 import { Codec, Room as RoomMessage, TimedVersion } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
 import { roomSid } from '../protocol/ids.ts';
@@ -77,6 +78,7 @@ export class RoomState {
   readonly savedParticipants: Map<string, SavedParticipant>;
   /** Sessions that ended with the former host: their clients have been told so, or will be. */
   readonly lostSessions = new Set<ParticipantSid>();
+  readonly relayFallback = new RelayFallback();
   /** The room as it was saved last. */
   savedRoom = '';
   /** `metadata` is told at once, `counters` within five seconds. */

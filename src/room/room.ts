@@ -288,6 +288,7 @@ function fireParticipantTimer(room: RoomState, kind: string, sid: ParticipantSid
   }
   switch (kind) {
     case 'join':
+      room.relayFallback.failed(participant.identity, 0, room.nowMs);
       return removeParticipant(room, participant, 'join-timeout');
     case 'media':
       return removeParticipant(room, participant, 'connection-lost');

@@ -134,6 +134,7 @@ export function dropTrack(room: RoomState, track: Track): void {
 /** The subscriber is gone: publishers may switch off what only it watched. */
 export function dropSubscriber(room: RoomState, subscriber: Participant): void {
   for (const [sid, subscription] of subscriber.subscriptions) {
+    room.timers.clear(`backup:${subscriber.sid}:${sid}`);
     const track = room.tracks.get(sid);
     if (subscription.wanted !== undefined && track !== undefined) {
       setDynacastWish(room, subscriber, track, undefined);
