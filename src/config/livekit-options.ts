@@ -100,7 +100,6 @@ const inapplicable: ReadonlySet<string> = new Set([
   'video.stream_tracker',
   'video.stream_tracker_manager',
   'room.playout_delay',
-  'room.sync_streams',
   'room.create_room_enabled',
   'room.create_room_timeout',
   'room.create_room_attempts',

@@ -259,6 +259,12 @@ const room = z.strictObject({
       'In a cluster: participants of one room that a media node takes before further ones go to the next node. When all have as many, they share the rest. 0 = any number.',
     ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
+  sync_streams: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Give the tracks of a participant that belong together (camera and microphone, shared screen and its sound) to subscribers in one stream, which browsers play in step at the price of delay. CreateRoom can ask for it too.',
+    ),
   enable_full_room_in_webhooks: z
     .boolean()
     .default(false)

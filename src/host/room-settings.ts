@@ -24,6 +24,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     emptyTimeoutS: config.room.empty_timeout,
     departureTimeoutS: config.room.departure_timeout,
     maxParticipants: config.room.max_participants,
+    syncStreams: config.room.sync_streams,
     enableRemoteUnmute: config.room.enable_remote_unmute,
     fullRoomInWebhooks: config.room.enable_full_room_in_webhooks,
     resumeTimeoutMs: config.rtc.resume_timeout * 1000,

@@ -214,6 +214,7 @@ export function applyRoomConfiguration(room: RoomState, bytes: Uint8Array): void
   room.emptyTimeoutS = configuration.emptyTimeout || room.emptyTimeoutS;
   room.departureTimeoutS = configuration.departureTimeout || room.departureTimeoutS;
   room.maxParticipants = configuration.maxParticipants || room.maxParticipants;
+  room.syncStreams ||= configuration.syncStreams;
   const tooLong = brokenLimit({ metadata: configuration.metadata }, room.settings);
   room.metadata = tooLong === undefined ? configuration.metadata : '';
   if (configuration.egress !== undefined || configuration.agents.length > 0 || tooLong !== undefined) {

@@ -38,6 +38,7 @@ export class RoomState {
   emptyTimeoutS: number;
   departureTimeoutS: number;
   maxParticipants: number;
+  syncStreams: boolean;
   metadata = '';
   nowMs: number;
   /** Somebody who is not a helper has joined. */
@@ -100,6 +101,7 @@ export class RoomState {
     this.emptyTimeoutS = saved?.emptyTimeoutS ?? settings.emptyTimeoutS;
     this.departureTimeoutS = saved?.departureTimeoutS ?? settings.departureTimeoutS;
     this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
+    this.syncStreams = saved?.syncStreams ?? settings.syncStreams;
     this.metadata = saved?.metadata ?? '';
     this.wasJoined = saved?.wasJoined ?? false;
     this.revocations = new Map(saved?.revocations);

@@ -43,6 +43,7 @@ export const testSettings: RoomSettings = {
   emptyTimeoutS: 300,
   departureTimeoutS: 20,
   maxParticipants: 0,
+  syncStreams: false,
   enableRemoteUnmute: false,
   fullRoomInWebhooks: false,
   allowPause: false,

@@ -11,6 +11,8 @@ export type RoomSettings = {
   departureTimeoutS: number;
   /** 0 = no limit. */
   maxParticipants: number;
+  /** Tracks that belong together are given to subscribers as one stream. */
+  syncStreams: boolean;
   enableRemoteUnmute: boolean;
   fullRoomInWebhooks: boolean;
   resumeTimeoutMs: number;

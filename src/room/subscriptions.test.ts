@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  CreateRoomRequest,
   SubscriptionError,
   SubscriptionPermission,
   TrackPermission,
@@ -113,6 +114,25 @@ describe('wishes', () => {
     room.publish(ghost, { cid: 'mic' });
     assert.equal(room.wantedOf(bob), undefined);
     assert.deepEqual(room.updates(bob), []);
+  });
+});
+
+describe('tracks that belong together', () => {
+  it('are given as one stream where the room or the server wants them in step', () => {
+    const streamsOf = (room: TestRoom, protocol: number): string[] => {
+      const alice = room.enter('alice');
+      room.publish(alice, { cid: 'mic' });
+      room.publishCamera(alice);
+      const bob = room.join('bob', { client: { protocol } });
+      return (room.wantedOf(bob)?.subscriptions ?? []).map(({ streamId }) => streamId.replace(alice.sid, 'alice'));
+    };
+    assert.deepEqual(streamsOf(new TestRoom({ syncStreams: true }), 17), ['alice|camera', 'alice|camera']);
+    const asked = new TestRoom();
+    asked.command('CreateRoom', new CreateRoomRequest({ name: 'lobby', syncStreams: true }));
+    assert.deepEqual(streamsOf(asked, 17), ['alice|camera', 'alice|camera']);
+    // Before protocol 10 clients know a track by its stream.
+    assert.ok(streamsOf(new TestRoom({ syncStreams: true }), 9).every((stream) => stream.startsWith('alice|TR_')));
+    assert.equal(new Set(streamsOf(new TestRoom(), 17)).size, 2);
   });
 });
 

@@ -255,7 +255,7 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
   // Since protocol 8 clients take tracks in the very first offer; older ones are served once they are connected.
   const isReady = subscriber.isActive || subscriber.protocol > 7;
   const isWanted = isWished && allowed && isReady && subscriber.grants.canSubscribe;
-  const wanted = isWanted ? toWantedSubscription(subscriber, track, subscription) : undefined;
+  const wanted = isWanted ? toWantedSubscription(room, subscriber, track, subscription) : undefined;
   if (wanted?.producerId !== subscription.wanted?.producerId) {
     subscription.bound = false;
     subscription.refusedProducerId = undefined;
@@ -275,8 +275,19 @@ export function sendPermission(room: RoomState, subscriber: Participant, track: 
   });
 }
 
+/** Browsers play the tracks of one stream in step; which track is which they then learn from `mid_to_track_id`. */
+function streamIdOf(room: RoomState, subscriber: Participant, track: Track): string {
+  const { sid } = track.publisher;
+  if (subscriber.protocol === 0) {
+    return sid;
+  }
+  const { stream } = track.info;
+  return room.syncStreams && subscriber.protocol > 9 && stream !== '' ? `${sid}|${stream}` : `${sid}|${track.sid}`;
+}
+
 /** Keeps the old object when nothing changed, so that wanted states compare cheaply. */
 function toWantedSubscription(
+  room: RoomState,
   subscriber: Participant,
   track: Track,
   subscription: Subscription,
@@ -290,7 +301,7 @@ function toWantedSubscription(
   const next: WantedSubscription = {
     trackSid: track.sid,
     publisherSid: track.publisher.sid,
-    streamId: subscriber.protocol > 0 ? `${track.publisher.sid}|${track.sid}` : track.publisher.sid,
+    streamId: streamIdOf(room, subscriber, track),
     kind: track.kind,
     producerId: source.producerId,
     home: source.home,
