@@ -21,9 +21,8 @@ export type CongestionWatchOptions = {
 export class CongestionWatch {
   readonly #options: CongestionWatchOptions;
   readonly #control = new CongestionControl();
-  readonly #minimumBps = new Map<string, number>();
   #watched: PeerTransport | undefined;
-  #availableBps: number | undefined;
+  #estimateBps: number | undefined;
   #isMeasuring = false;
 
   constructor(options: CongestionWatchOptions) {
@@ -47,7 +46,6 @@ export class CongestionWatch {
       this.#isMeasuring = true;
       void this.#measure().finally(() => {
         this.#isMeasuring = false;
-        this.#decide();
       });
     }
   }
@@ -58,10 +56,10 @@ export class CongestionWatch {
       return;
     }
     this.#watched = transport;
-    transport.on('bandwidth', (availableBps) => {
-      this.#availableBps = availableBps;
+    transport.on('bandwidth', (estimateBps) => {
+      this.#estimateBps = estimateBps;
       // A sudden fall is told at once and has to be answered before sound suffers.
-      this.#decide();
+      this.tick();
     });
     transport.watchBandwidth().catch((error: unknown) => {
       this.#options.log.debug({ err: error }, 'the path to a subscriber is not watched');
@@ -78,27 +76,28 @@ export class CongestionWatch {
   }
 
   async #measure(): Promise<void> {
-    const { producers, now } = this.#options;
-    const wanted = this.#wanted();
-    const bitrates = await Promise.all(
-      wanted.map(({ producerId }) => producers.producer(producerId)?.producer.minimumBitrateBps(now()) ?? 0),
+    const { producers, now, subscriber, onChanged, log } = this.#options;
+    const tracks: CongestedTrack[] = await Promise.all(
+      this.#wanted().map(async ({ trackSid, producerId, priority }) => {
+        const minimumBps = await (producers.producer(producerId)?.producer.minimumBitrateBps(now()) ?? 0);
+        return { trackSid, priority, minimumBps };
+      }),
     );
-    this.#minimumBps.clear();
-    for (const [index, { trackSid }] of wanted.entries()) {
-      this.#minimumBps.set(trackSid, bitrates[index] ?? 0);
+    const flowing = tracks.filter(({ trackSid }) => !this.hasStopped(trackSid));
+    const neededBps = flowing.reduce((sum, { minimumBps }) => sum + minimumBps, 0);
+    let availableBps = this.#estimateBps;
+    if (availableBps !== undefined && availableBps < neededBps) {
+      const delivered = await Promise.all(
+        flowing.map(async ({ trackSid }) => subscriber.held.get(trackSid)?.consumer?.deliveredBps() ?? 0),
+      );
+      availableBps = Math.max(
+        availableBps,
+        delivered.reduce((sum, bps) => sum + bps, 0),
+      );
     }
-  }
-
-  #decide(): void {
-    const { now, onChanged, log } = this.#options;
-    const tracks: CongestedTrack[] = this.#wanted().map(({ trackSid, priority }) => ({
-      trackSid,
-      priority,
-      minimumBps: this.#minimumBps.get(trackSid) ?? 0,
-    }));
-    if (this.#control.update(now(), this.#availableBps, tracks)) {
+    if (this.#control.update(now(), availableBps, tracks)) {
       const paused = [...this.#control.paused];
-      log.debug({ availableBps: this.#availableBps, tracks, paused }, 'videos stopped or resumed');
+      log.debug({ estimateBps: this.#estimateBps, availableBps, tracks, paused }, 'videos stopped or resumed');
       onChanged();
     }
   }

@@ -98,10 +98,11 @@ export class RoomState {
       saved?.sifTrailer ?? Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
     this.createdAtMs = saved?.createdAtMs ?? options.nowMs;
     this.nowMs = options.nowMs;
-    this.emptyTimeoutS = saved?.emptyTimeoutS ?? settings.emptyTimeoutS;
-    this.departureTimeoutS = saved?.departureTimeoutS ?? settings.departureTimeoutS;
-    this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
-    this.syncStreams = saved?.syncStreams ?? settings.syncStreams;
+    const terms = termsOf(settings, saved);
+    this.emptyTimeoutS = terms.emptyTimeoutS;
+    this.departureTimeoutS = terms.departureTimeoutS;
+    this.maxParticipants = terms.maxParticipants;
+    this.syncStreams = terms.syncStreams;
     this.metadata = saved?.metadata ?? '';
     this.wasJoined = saved?.wasJoined ?? false;
     this.revocations = new Map(saved?.revocations);
@@ -203,4 +204,17 @@ export function toCodecs(enabled: RoomSettings['enabledCodecs']): Codec[] {
   return enabled
     .toSorted((a, b) => rank(a.mime) - rank(b.mime))
     .map((codec) => new Codec({ mime: codec.mime, fmtpLine: codec.fmtpLine }));
+}
+
+/** As the room was created, or the server is configured. */
+function termsOf(
+  settings: RoomSettings,
+  saved: SavedRoom | undefined,
+): Pick<RoomState, 'emptyTimeoutS' | 'departureTimeoutS' | 'maxParticipants' | 'syncStreams'> {
+  return {
+    emptyTimeoutS: saved?.emptyTimeoutS ?? settings.emptyTimeoutS,
+    departureTimeoutS: saved?.departureTimeoutS ?? settings.departureTimeoutS,
+    maxParticipants: saved?.maxParticipants ?? settings.maxParticipants,
+    syncStreams: saved?.syncStreams ?? settings.syncStreams,
+  };
 }
