@@ -2,13 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { opus } from '../crowd.ts';
 import type { Row } from '../results.ts';
 import { newRoomName, type Bench, type Scenario, type Stage } from '../scenario.ts';
-import { percentile, slope } from '../statistics.ts';
+import { growthPerLife, judgeGrowth, type MemorySample } from '../memory-growth.ts';
+import { percentile } from '../statistics.ts';
 import { mediaFigures } from '../window.ts';
 
 const rooms = 100;
 const lives = 1000;
 const soakLives = 10_000;
 const parallelLives = 8;
+/** A room of two takes 500 KB in the server: one of 250 that is not let go of shows. */
+const flatKbPerLife = 2;
+/** Over so many lives the rest of the warming-up shows less. */
+const flatKbPerLifeOfSoak = 0.5;
+/** In fewer, nothing but the warming-up shows. */
+const livesToJudge = 500;
 
 /** Two-party audio rooms, as voice agents have them: many at a time, then many after each other. */
 export const smallRooms: Scenario = {
@@ -20,7 +27,7 @@ export const smallRooms: Scenario = {
       bench.progress('small rooms, at a time');
       const rows = [await manyAtATime(bench, stage)];
       await stage.crowd.leaveAll();
-      rows.push(await manyLives(bench, stage, bench.size(lives)));
+      rows.push(await manyLives(bench, stage, { count: bench.size(lives), flatKb: flatKbPerLife }));
       return rows;
     }),
 };
@@ -31,7 +38,9 @@ export const soak: Scenario = {
   title: `${soakLives} rooms after each other`,
   byDefault: false,
   run: async (bench) =>
-    bench.onStage(quickDeparture, async (stage) => [await manyLives(bench, stage, bench.size(soakLives))]),
+    bench.onStage(quickDeparture, async (stage) => [
+      await manyLives(bench, stage, { count: bench.size(soakLives), flatKb: flatKbPerLifeOfSoak }),
+    ]),
 };
 
 /** Rooms are deleted by the API after each life; this is for servers of ours that would keep them for a while. */
@@ -68,9 +77,11 @@ async function talk(stage: Stage, room: string): Promise<number> {
   return tookMs;
 }
 
-type MemorySample = { lives: number; byKind: Record<string, number> };
-
-async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row> {
+async function manyLives(
+  bench: Bench,
+  stage: Stage,
+  { count, flatKb }: { count: number; flatKb: number },
+): Promise<Row> {
   const { target, meter } = stage;
   const tookMs: number[] = [];
   const samples: MemorySample[] = [];
@@ -79,7 +90,7 @@ async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row
     while (begun < count) {
       begun += 1;
       tookMs.push(await life(stage));
-      if (tookMs.length % Math.max(1, Math.floor(count / 40)) === 0) {
+      if (tookMs.length % Math.max(1, Math.floor(count / 100)) === 0) {
         samples.push({ lives: tookMs.length, byKind: residentKb(stage) });
       }
       if (tookMs.length % Math.max(1, Math.floor(count / 5)) === 0) {
@@ -98,10 +109,22 @@ async function manyLives(bench: Bench, stage: Stage, count: number): Promise<Row
     'largest ms': percentile(tookMs, 1),
     'foreign CPU %': window.foreignCores * 100,
   };
-  for (const kind of Object.keys(samples[0]?.byKind ?? {})) {
-    figures[`${kind} KB/life`] = growth(samples, kind);
+  const growthKb = growthPerLife(samples);
+  for (const [kind, kb] of Object.entries(growthKb)) {
+    figures[`${kind} KB/life`] = kb;
+  }
+  if (count >= livesToJudge && Object.keys(growthKb).length > 0) {
+    judge(bench, growthKb, flatKb);
   }
   return { series: `${count} lives`, figures };
+}
+
+function judge(bench: Bench, growthKb: Record<string, number>, flatKb: number): void {
+  const { isFlat, text } = judgeGrowth(growthKb, flatKb);
+  bench.note(text);
+  if (!isFlat && bench.isOwnServer) {
+    process.exitCode = 1;
+  }
 }
 
 async function life(stage: Stage): Promise<number> {
@@ -127,15 +150,4 @@ function residentKb(stage: Stage): Record<string, number> {
     byKind[kind] = (byKind[kind] ?? 0) + rssBytes / 1000;
   }
   return byKind;
-}
-
-/** KB per life over the second half, when caches are full. Garbage makes single samples high, never low: the lowest of each five count. */
-function growth(samples: readonly MemorySample[], kind: string): number {
-  const late = samples.slice(Math.floor(samples.length / 2));
-  const lowest: { x: number; y: number }[] = [];
-  for (let index = 0; index < late.length; index += 5) {
-    const group = late.slice(index, index + 5).map((sample) => ({ x: sample.lives, y: sample.byKind[kind] ?? 0 }));
-    lowest.push(group.reduce((low, sample) => (sample.y < low.y ? sample : low)));
-  }
-  return slope(lowest);
 }

@@ -46,6 +46,8 @@ export type Carrier =
   | { kind: 'placedHost'; method: RoomMethod; roomName: string }
   /** The room's host; `missing` says what an unknown room means. */
   | HostCarrier
+  /** The hosts of both rooms, one after the other. */
+  | { kind: 'twoHosts'; identity: string; roomName: string; destinationRoom: string }
   | { kind: 'nobody' };
 
 export type HostCarrier = {
@@ -212,8 +214,11 @@ const entries: Record<string, RoomMethodEntry> = {
     request: MoveParticipantRequest,
     response: MoveParticipantResponse,
     allowed: mayMoveTo,
-    check: checkDestinationRoom,
-    carrier: () => ({ kind: 'nobody' }),
+    check: (request, limits) => {
+      checkDestinationRoom(request);
+      checkIdentity(request, limits);
+    },
+    carrier: ({ identity, room, destinationRoom }) => ({ kind: 'twoHosts', identity, roomName: room, destinationRoom }),
   }),
 };
 

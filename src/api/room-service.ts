@@ -7,6 +7,7 @@ import type { NodeId } from '../protocol/ids.ts';
 import type { CommandResult, RoomMethod } from '../protocol/session-messages.ts';
 import { hostUnreachable, roomNotFound, unimplemented } from './errors.ts';
 import { PlenumError } from '../lib/errors.ts';
+import { moveParticipant } from './move-participant.ts';
 import type { RoomClient } from './room-client.ts';
 import { commandTimeoutMs, type Carrier, type HostCarrier } from './room-methods.ts';
 import { abortable } from './abortable.ts';
@@ -28,6 +29,8 @@ function isHostLost(error: unknown): boolean {
   return error instanceof PlenumError && error.reason === hostUnreachable().reason;
 }
 
+export type Encodable = { toBinary(): Uint8Array };
+
 export type RoomServiceOptions = { directory: RoomDirectory; client: RoomClient };
 
 export class RoomService {
@@ -48,8 +51,16 @@ export class RoomService {
         return this.#runOnPlacedHost(carrier, request, signal);
       case 'host':
         return this.#runOnHost(carrier, request, signal);
+      case 'twoHosts':
+        return moveParticipant(carrier, request, (method, roomName, bytes) =>
+          this.#runOnHost(
+            { kind: 'host', method, roomName, missing: 'error', timeoutMs: commandTimeoutMs },
+            bytes,
+            signal,
+          ),
+        );
       case 'nobody':
-        throw unimplemented('moving participants between rooms');
+        throw unimplemented('forwarding participants to other rooms');
     }
   }
 
@@ -71,7 +82,7 @@ export class RoomService {
     });
   }
 
-  async #runOnHost(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
+  async #runOnHost(carrier: HostCarrier, request: Encodable, signal: AbortSignal): Promise<CommandResult> {
     return this.#untilHere(carrier, () => this.#runOnce(carrier, request, signal));
   }
 
@@ -98,7 +109,7 @@ export class RoomService {
     }
   }
 
-  async #runOnce(carrier: HostCarrier, request: Message, signal: AbortSignal): Promise<CommandResult> {
+  async #runOnce(carrier: HostCarrier, request: Encodable, signal: AbortSignal): Promise<CommandResult> {
     const locate = this.#directory.locate(carrier.roomName);
     const location = await abortable(locate, { signal, timeoutMs: commandTimeoutMs });
     if (location === undefined) {
@@ -114,7 +125,7 @@ export class RoomService {
   #run(
     nodeId: NodeId,
     carrier: { method: RoomMethod; roomName: string; timeoutMs: number },
-    call: { request: Message; signal: AbortSignal },
+    call: { request: Encodable; signal: AbortSignal },
   ): Promise<CommandResult> {
     return this.#client.run({
       nodeId,

@@ -179,11 +179,10 @@ describe('Twirp API', () => {
       await assert.rejects(rooms.updateRoomMetadata('nowhere', 'new'), { code: 'not_found' });
     });
 
-    it('does not forward or move participants', async () => {
+    it('does not forward participants, and moves them only to another room that exists', async () => {
       addAna();
-      const unimplemented = { status: 501, code: 'unimplemented' };
-      await assert.rejects(rooms.forwardParticipant('demo', 'ana', 'other'), unimplemented);
-      await assert.rejects(rooms.moveParticipant('demo', 'ana', 'other'), unimplemented);
+      await assert.rejects(rooms.forwardParticipant('demo', 'ana', 'other'), { status: 501, code: 'unimplemented' });
+      await assert.rejects(rooms.moveParticipant('demo', 'ana', 'other'), { status: 404, code: 'not_found' });
       await assert.rejects(rooms.moveParticipant('demo', 'ana', 'demo'), { status: 400, code: 'invalid_argument' });
     });
 

@@ -154,6 +154,8 @@ export class ClusterDirectory implements RoomDirectory, HostConnector {
   #nodeEnded(nodeId: NodeId, isLost: boolean): void {
     if (isLost) {
       this.#options.nodes.suspect(nodeId);
+      // Others may depend on that node although nobody here has a session with it: they are told if its process is gone.
+      void this.reach.of(nodeId);
     }
     for (const [roomName, owner] of this.#locations) {
       if (owner === nodeId) {

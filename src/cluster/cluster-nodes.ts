@@ -23,6 +23,8 @@ export class ClusterNodes {
   #lifecycles = new Map<NodeId, NodeStateRecord>();
   /** Nodes that could not be reached, and when that was noticed. */
   readonly #suspects = new Map<NodeId, number>();
+  /** Nodes whose process is gone, as a master says, and when it said so. */
+  readonly #ended = new Map<NodeId, number>();
   readonly #subscriptions: Unsubscribe[] = [];
   #timer: NodeJS.Timeout | undefined;
   #listing: Promise<void> | undefined;
@@ -91,8 +93,9 @@ export class ClusterNodes {
 
   /** What live media nodes state about themselves. */
   liveMedia(): NodeRecord[] {
+    const ended = this.#latest(this.#ended);
     return [...this.#known.values()]
-      .filter(({ entry }) => entry.isLive && entry.record.roles.includes('media'))
+      .filter(({ entry }) => entry.isLive && entry.record.roles.includes('media') && !ended.has(entry.record.nodeId))
       .map(({ entry }) => entry.record);
   }
 
@@ -117,19 +120,30 @@ export class ClusterNodes {
     this.#suspects.set(nodeId, performance.now());
   }
 
-  trust(nodeId: NodeId): void {
-    this.#suspects.delete(nodeId);
+  /** A master has found that its process is gone. */
+  ended(nodeId: NodeId): void {
+    this.#ended.set(nodeId, performance.now());
+    this.suspect(nodeId);
   }
 
-  /** A suspicion ends after a lease period: a node that is really gone is no longer live by then. */
+  trust(nodeId: NodeId): void {
+    this.#suspects.delete(nodeId);
+    this.#ended.delete(nodeId);
+  }
+
   suspects(): ReadonlySet<NodeId> {
+    return this.#latest(this.#suspects);
+  }
+
+  /** What is said of a node ends after two lease periods: one that is really gone is no longer live by then. */
+  #latest(times: Map<NodeId, number>): ReadonlySet<NodeId> {
     const oldestMs = performance.now() - 2 * this.#options.timings.leaseMs;
-    for (const [nodeId, sinceMs] of this.#suspects) {
+    for (const [nodeId, sinceMs] of times) {
       if (sinceMs < oldestMs) {
-        this.#suspects.delete(nodeId);
+        times.delete(nodeId);
       }
     }
-    return new Set(this.#suspects.keys());
+    return new Set(times.keys());
   }
 
   async #list(): Promise<void> {

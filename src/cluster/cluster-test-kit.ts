@@ -6,7 +6,7 @@ import { ClusterDirectory } from './cluster-directory.ts';
 import { ClusterNodes } from './cluster-nodes.ts';
 import type { RoomGrant } from './directory.ts';
 import { HostAffirmation } from './host-affirmation.ts';
-import { suspectEndedNodes } from './node-notices.ts';
+import { heedEndedNodes } from './node-notices.ts';
 import { MemoryStoreServer, type MemoryStore } from './memory-store.ts';
 import { MemoryRelayHub, type MemoryRelay } from './relay-memory.ts';
 import type { NodeRecord } from './store-records.ts';
@@ -49,7 +49,7 @@ export class MemoryCluster {
       clearInterval(beat);
     });
     await nodes.start();
-    this.#closing.push(await suspectEndedNodes(store.bus, nodes));
+    this.#closing.push(await heedEndedNodes(store.bus, nodes));
     if (role === 'media') {
       this.#affirm({ nodeId, store, relay, nodes });
     }

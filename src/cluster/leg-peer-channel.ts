@@ -74,6 +74,7 @@ const packet = shape<PeerPacket>({
   destinations: list(text),
   metrics: flag,
   packet: bytes,
+  isFrame: optional(flag),
 });
 
 export const legPeerRequest = new MessageTable<LegPeerRequest>({

@@ -41,6 +41,7 @@ export const legPeerRequestSamples: Samples<LegPeerRequest> = {
       destinations: ['alice'],
       metrics: false,
       packet: Uint8Array.of(0, 1, 127, 128, 255),
+      isFrame: false,
     },
   },
 };

@@ -20,6 +20,21 @@ describe('the notice that a node has ended', () => {
     assert.equal(other.nodes.mediaNodes().find(({ nodeId }) => nodeId === ended.nodeId)?.isLive, true);
   });
 
+  it('takes it off the nodes that relay and are relayed to, until it is heard of again', async (t) => {
+    const cluster = new MemoryCluster();
+    t.after(() => cluster.close());
+    const [ended, other] = [await cluster.join('ended', 'media'), await cluster.join('other', 'media')];
+    const media = (): string[] => other.nodes.liveMedia().map(({ nodeId }) => nodeId);
+    await other.nodes.refresh();
+    assert.deepEqual(media().toSorted(), [ended.nodeId, other.nodeId].toSorted());
+    await tellNodeEnded(other.store.bus, ended.nodeId);
+    await until(() => (media().includes(ended.nodeId) ? 'it still counts' : ''));
+    other.nodes.suspect(other.nodeId);
+    assert.deepEqual(media(), [other.nodeId], 'one that cannot be reached for a moment counts');
+    other.nodes.trust(ended.nodeId);
+    assert.equal(media().length, 2);
+  });
+
   it('is nothing to fear when a newer node says something else on that topic', async (t) => {
     const cluster = new MemoryCluster();
     t.after(() => cluster.close());

@@ -16,11 +16,11 @@ export async function tellNodeEnded(bus: ClusterBus, nodeId: NodeId): Promise<vo
   await bus.publish(topic, encodeMessage({ nodes: [nodeId] } satisfies NodeNotice)).catch(() => undefined);
 }
 
-/** Nothing is placed on a node from the moment that a master says that it has ended. */
-export function suspectEndedNodes(bus: ClusterBus, nodes: ClusterNodes): Promise<Unsubscribe> {
+/** From the moment that a master says that a node has ended, nothing is placed on it, and its relays count as gone. */
+export function heedEndedNodes(bus: ClusterBus, nodes: ClusterNodes): Promise<Unsubscribe> {
   return bus.subscribe(topic, (message) => {
     for (const nodeId of decodeNotice(message)) {
-      nodes.suspect(nodeId);
+      nodes.ended(nodeId);
     }
   });
 }

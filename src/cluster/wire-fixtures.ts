@@ -63,6 +63,7 @@ const join: JoinParameters = {
   autoSubscribe: true,
   adaptiveStream: true,
   allowPause: true,
+  autoSubscribeDataTracks: false,
   apiKey: 'devkey',
   tokenExpiresAtS: 1_900_000_000,
   tokenNotBeforeS: 1_800_000_000,
@@ -102,6 +103,10 @@ const wanted: WantedLeg = {
       predecessor: `${track}-0`,
       generation: 1,
     },
+  ],
+  dataTracks: [
+    { direction: 'in', handle: 7 },
+    { direction: 'out', handle: 65_535, publisherHandle: 1, receivers: 2 },
   ],
 };
 
@@ -179,6 +184,7 @@ const hostToLeg: Samples<HostToLeg> = {
     candidateInit: '{"candidate":""}',
     final: true,
   },
+  away: { kind: 'away', leg },
   resume: { kind: 'resume', leg },
   receivedUpTo: { kind: 'receivedUpTo', leg, states: [{ publisherSid: leg, sequence: 65_536 }] },
   serverPacket: { kind: 'serverPacket', roomName, packet, reliable: true, recipients: [leg] },
@@ -188,6 +194,7 @@ const hostToLeg: Samples<HostToLeg> = {
   export: { kind: 'export', leg },
   hold: { kind: 'hold', leg, how: 'resume' },
   cut: { kind: 'cut', leg: nextLeg },
+  late: { kind: 'late', leg: nextLeg, packet },
   unhold: { kind: 'unhold', leg },
   activate: { kind: 'activate', leg: nextLeg, how: 'in-place', snapshot: legSnapshotSample, data: heldDataSample },
   keep: { kind: 'keep', leg, keepsake: packet },
@@ -228,6 +235,7 @@ const legToHost: Samples<LegToHost> = {
   prepared: { kind: 'prepared', leg: nextLeg, publications: actual.publications },
   held: { kind: 'held', leg, snapshot: legSnapshotSample, data: heldDataSample },
   notHeld: { kind: 'notHeld', leg, detail: 'the client does not answer an offer' },
+  late: { kind: 'late', leg, packet },
   closed: { kind: 'closed', leg },
   restated: { kind: 'restated', leg, roomName, epoch: 7, keepsake: packet, wanted, actual },
   restatedAll: { kind: 'restatedAll', roomName },

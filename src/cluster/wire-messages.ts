@@ -13,6 +13,7 @@ import type {
   ReleasedAnswer,
   TrackLevel,
   TrackQualityReport,
+  WantedDataTrack,
   WantedLeg,
   WantedPublication,
   WantedSubscription,
@@ -80,6 +81,7 @@ const joinParameters = shape<JoinParameters>({
   autoSubscribe: flag,
   adaptiveStream: flag,
   allowPause: optional(flag),
+  autoSubscribeDataTracks: optional(flag),
   apiKey: text,
   tokenExpiresAtS: number,
   tokenNotBeforeS: optional(number),
@@ -152,12 +154,23 @@ const wantedSubscription = shape<WantedSubscription>({
   generation: optional(number),
 });
 
+const wantedDataTrack = either(
+  shape<Extract<WantedDataTrack, { direction: 'in' }>>({ direction: (value) => value === 'in', handle: number }),
+  shape<Extract<WantedDataTrack, { direction: 'out' }>>({
+    direction: (value) => value === 'out',
+    handle: number,
+    publisherHandle: number,
+    receivers: number,
+  }),
+);
+
 const wantedLeg = shape<WantedLeg>({
   version: number,
   canSubscribe: flag,
   canPublishData: flag,
   publications: list(wantedPublication),
   subscriptions: list(wantedSubscription),
+  dataTracks: optional(list(wantedDataTrack)),
 });
 
 const legIdentity = shape<LegIdentity>({
@@ -182,6 +195,7 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   clientOffer: { leg: text, id: number, sdp: text },
   clientAnswer: { leg: text, id: number, sdp: text },
   clientCandidate: { leg: text, target: text, candidateInit: text, final: flag },
+  away: { leg: text },
   resume: { leg: text },
   receivedUpTo: { leg: text, states: list(receivedState) },
   serverPacket: { roomName: text, packet: bytes, reliable: flag, recipients: list(text) },
@@ -191,6 +205,7 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   export: { leg: text },
   hold: { leg: text, how: text },
   cut: { leg: text },
+  late: { leg: text, packet: bytes },
   unhold: { leg: text },
   activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   keep: { leg: text, keepsake: bytes },
@@ -253,6 +268,7 @@ export const legToHost = new MessageTable<LegToHost>({
   exported: { leg: text, snapshot: legSnapshot(wantedSubscription) },
   prepared: { leg: text, publications: list(actualPublication) },
   held: { leg: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
+  late: { leg: text, packet: bytes },
   notHeld: { leg: text, detail: text },
   closed: { leg: text },
   restated: { leg: text, roomName: text, epoch: number, keepsake: bytes, wanted: wantedLeg, actual: actualLeg },

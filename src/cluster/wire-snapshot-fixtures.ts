@@ -93,6 +93,7 @@ export const legSnapshotSample: LegSnapshot = {
 
 export const heldDataSample: HeldData = {
   lastReliableSequence: 12,
+  early: [Uint8Array.of(0x80, 0x01, 14)],
   lastOrder: 13,
   delivered: [{ senderSid: leg, order: 65_536 }],
 };

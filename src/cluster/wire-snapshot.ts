@@ -10,7 +10,7 @@ import type {
 } from '../protocol/leg-snapshot.ts';
 import type { AcceptedSection, PublicationPlan, PublishedLayer } from '../sdp/publish.ts';
 import { rtpParameters } from './leg-peer-channel.ts';
-import { flag, isRecord, list, number, optional, shape, text, type Check } from './wire-shape.ts';
+import { bytes, flag, isRecord, list, number, optional, shape, text, type Check } from './wire-shape.ts';
 
 const slot = shape<SlotSnapshot>({
   mid: text,
@@ -75,6 +75,7 @@ export function legSnapshot(want: Check<WantedSubscription>): Check<LegSnapshot>
 
 export const heldData = shape<HeldData>({
   lastReliableSequence: number,
+  early: optional(list(bytes)),
   lastOrder: number,
   delivered: list(shape<HeldData['delivered'][number]>({ senderSid: text, order: number })),
 });

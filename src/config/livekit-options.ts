@@ -26,7 +26,6 @@ const inapplicable: ReadonlySet<string> = new Set([
   'openvidu',
   'environment',
   'debug_handler',
-  'enable_data_tracks',
   'enable_participant_data_blob',
   'node_selector',
   'signal_relay',

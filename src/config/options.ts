@@ -559,6 +559,7 @@ export const configSchema = z.strictObject({
   tls: tls.prefault({}).describe('HTTPS and certificates.'),
   turn: turn.prefault({}).describe('Relay for clients behind firewalls.'),
   room: room.prefault({}).describe('Room defaults.'),
+  enable_data_tracks: z.boolean().default(true).describe('Let participants publish data tracks.'),
   limit: limit.prefault({}).describe('Limits.'),
   audio: audio.prefault({}).describe('Speaker detection.'),
   video: video.prefault({}).describe('Video.'),

@@ -11,9 +11,9 @@ import { refuseResume } from '../room/resume.ts';
 import { Room } from '../room/room.ts';
 import type { RoomSnapshot } from '../room/room.ts';
 import { decodeSavedRoom, type SavedRoom } from '../room/saved-room.ts';
-import { encodeSignal } from '../room/wire.ts';
 import { notHere, roomMoved, shuttingDown, toFailure } from './command-results.ts';
 import type { CreateRoom, RoomHostNodeOptions, RoomHostStats } from './contracts.ts';
+import { sendAway, sendRefreshToken, type TokenPort } from './send-tokens.ts';
 import { endRemains } from './failed-room.ts';
 import { GatewayLinks, type GatewayLink } from './gateway-links.ts';
 import { HostMoves } from './host-moves.ts';
@@ -508,7 +508,9 @@ export class RoomHostNode {
       case 'save':
         return this.#options.ownership?.save(driver.room.name, effect.parts);
       case 'refreshToken':
-        return this.#refreshToken(effect);
+        return sendRefreshToken(effect, this.#tokenPort);
+      case 'sendAway':
+        return sendAway(effect, this.#tokenPort);
       case 'log':
         return this.#options.log[effect.level](effect.fields, effect.message);
       case 'closed':
@@ -532,6 +534,11 @@ export class RoomHostNode {
     if (message.kind === 'refused' || message.kind === 'closeSocket' || message.kind === 'notHere') {
       this.#forgetConnection(message.connectionId);
     }
+  }
+
+  get #tokenPort(): TokenPort {
+    const { signRefreshToken, log } = this.#options;
+    return { sign: signRefreshToken, send: (message) => this.#sendToGateway(message), log };
   }
 
   #sendAll(messages: HostToGateway[]): void {
@@ -559,18 +566,6 @@ export class RoomHostNode {
         message: { kind: 'failed', leg: message.leg, failure: 'worker-died', detail: 'no legs' },
       });
     }
-  }
-
-  #refreshToken(effect: Extract<RoomEffect, { kind: 'refreshToken' }>): void {
-    const { connectionId, token } = effect;
-    this.#options.signRefreshToken(token).then(
-      (signed) => {
-        const message = encodeSignal({ case: 'refreshToken', value: signed });
-        this.#gateways.send({ kind: 'send', connectionIds: [connectionId], message });
-      },
-      (error: unknown) =>
-        this.#options.log.error({ err: error, room: token.roomName }, 'refresh token could not be signed'),
-    );
   }
 
   #roomFailed(driver: RoomDriver, error: unknown): void {

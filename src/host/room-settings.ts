@@ -35,6 +35,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     activeLevelDbov: config.audio.active_level,
     minPercentile: config.audio.min_percentile,
     speakerIntervalMs: config.audio.update_interval,
+    enableDataTracks: config.enable_data_tracks,
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
     givesKeepsakes: options.givesKeepsakes ?? false,

@@ -18,3 +18,8 @@ const rustSdks: ReadonlySet<ClientInfo_SDK> = new Set([
 export function missesReturningTracks(client: ClientFacts): boolean {
   return rustSdks.has(client.sdk);
 }
+
+/** livekit-ffi 0.12 notices that a reliable packet came a second time, and hands it over all the same. */
+export function handsOverRepeats(client: ClientFacts): boolean {
+  return rustSdks.has(client.sdk);
+}

@@ -8,7 +8,13 @@ function packet(senderSid: string, order: number, sequence = order): ReservedPac
 
 function create(changes: Partial<ConstructorParameters<typeof DataReserve>[0]> = {}) {
   const clock = { nowMs: 10_000 };
-  const reserve = new DataReserve({ maxBytes: 100, maxAgeMs: 5000, now: () => clock.nowMs, ...changes });
+  const reserve = new DataReserve({
+    maxBytes: 100,
+    maxAgeMs: 5000,
+    dropsRepeats: true,
+    now: () => clock.nowMs,
+    ...changes,
+  });
   return { reserve, clock };
 }
 
@@ -36,6 +42,12 @@ describe('data of a leg that waits to take over', () => {
     reserve.add(packet('a', 3, 0));
     reserve.add(packet('a', 4));
     assert.deepEqual(orders(reserve.takeAfter([{ senderSid: 'a', order: 4 }], new Map())), [2, 4]);
+  });
+
+  it('does not do so for clients that would hand them over again', () => {
+    const { reserve } = create({ dropsRepeats: false });
+    for (const order of [1, 2, 3]) reserve.add(packet('a', order));
+    assert.deepEqual(orders(reserve.takeAfter([{ senderSid: 'a', order: 2 }], new Map())), [3]);
   });
 
   it('follows what the client says that it has seen', () => {

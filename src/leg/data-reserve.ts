@@ -8,12 +8,14 @@ export type DataReserveOptions = {
   maxBytes: number;
   /** What is older is of no use: the other leg has it long since. */
   maxAgeMs: number;
+  /** The client drops packets that it has. */
+  dropsRepeats: boolean;
   now: () => number;
 };
 
 /**
  * What the old leg put on the wire last may be lost with its association. Numbered packets of this time are delivered
- * again: clients drop what they have (livekit-client and the Rust core compare numbers per sender).
+ * again to clients that drop what they have (livekit-client compares numbers per sender).
  */
 const doubtMs = 3000;
 
@@ -84,7 +86,7 @@ export class DataReserve {
         return sequence > seenSequence;
       }
       const isNew = senderSid === '' || order > (orders.get(senderSid) ?? 0);
-      return isNew || (sequence > 0 && atMs >= doubtfulMs);
+      return isNew || (this.#options.dropsRepeats && sequence > 0 && atMs >= doubtfulMs);
     };
     const packets = this.#entries.filter(isDue).map(({ packet }) => packet);
     this.#drop(this.#entries.length);

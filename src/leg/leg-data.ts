@@ -10,6 +10,8 @@ export type LegDataOptions = {
   waits: boolean;
   /** Reliable data that may wait while the subscriber's channels are being made, or another leg delivers. */
   maxQueueBytes: number;
+  /** The client drops packets that it has. */
+  dropsRepeats: boolean;
   /** Monotonic milliseconds. */
   now: () => number;
   /** Reliable data was lost. */
@@ -19,7 +21,7 @@ export type LegDataOptions = {
 
 /** What the other leg of a participant has not delivered after this time it never will. */
 const reserveMs = 5000;
-/** Packets without a number cannot be sent twice, so that they get this time to arrive before their connection ends. */
+/** Packets that cannot be sent twice get this time to arrive before their connection ends. */
 const arrivalMs = 250;
 const lookMs = 20;
 
@@ -29,7 +31,7 @@ export class LegData {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #reserve: DataReserve | undefined;
-  #lastUnnumberedMs = Number.NEGATIVE_INFINITY;
+  #lastUniqueMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: LegDataOptions) {
@@ -47,7 +49,8 @@ export class LegData {
   }
 
   get droppedLossy(): number {
-    return this.#channels?.counters('_lossy').dropped ?? 0;
+    const [lossy, frames] = [this.#channels?.counters('_lossy'), this.#channels?.counters('_data_track')];
+    return (lossy?.dropped ?? 0) + (frames?.dropped ?? 0);
   }
 
   attach(channels: DataSubscriber): void {
@@ -74,13 +77,17 @@ export class LegData {
     }
   }
 
+  deliverFrame(bytes: Uint8Array): void {
+    this.#channels?.send('_data_track', bytes);
+  }
+
   /** Keeps reliable data from now on. @returns false when what was sent before cannot be put on the wire in time */
   async hold(timeoutMs: number): Promise<boolean> {
     const { now } = this.#options;
     this.#reserve ??= this.#createReserve(Infinity);
     const deadlineMs = now() + timeoutMs;
     while (!this.#closed && now() < deadlineMs) {
-      const hasArrived = now() - this.#lastUnnumberedMs >= arrivalMs;
+      const hasArrived = now() - this.#lastUniqueMs >= arrivalMs;
       if (hasArrived && this.#waiting.length === 0 && (await this.#isDrained())) {
         return true;
       }
@@ -132,8 +139,8 @@ export class LegData {
   }
 
   #send({ bytes, sequence }: DeliveredPacket): void {
-    if (sequence === 0) {
-      this.#lastUnnumberedMs = this.#options.now();
+    if (sequence === 0 || !this.#options.dropsRepeats) {
+      this.#lastUniqueMs = this.#options.now();
     }
     if (this.#channels !== undefined) {
       this.#channels.send('_reliable', bytes);
@@ -150,7 +157,7 @@ export class LegData {
   }
 
   #createReserve(maxAgeMs: number): DataReserve {
-    const { maxQueueBytes, now } = this.#options;
-    return new DataReserve({ maxBytes: maxQueueBytes, maxAgeMs, now });
+    const { maxQueueBytes, dropsRepeats, now } = this.#options;
+    return new DataReserve({ maxBytes: maxQueueBytes, maxAgeMs, dropsRepeats, now });
   }
 }

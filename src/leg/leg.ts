@@ -14,14 +14,17 @@ import type {
   WantedLeg,
 } from '../protocol/leg-messages.ts';
 import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
-import { missesReturningTracks } from './client-quirks.ts';
+import { handsOverRepeats, missesReturningTracks } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
+import { handlesIn, routesOut } from './data-track-frame.ts';
 import { LegData } from './leg-data.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
-import { isLayered, QualityReporter, type PublishedTrackFacts, type SubscribedTrackFacts } from './quality-reporter.ts';
+import { publishedFacts, subscribedFacts } from './quality-facts.ts';
+import { QualityReporter } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
+import { sdpSessionId } from './session-id.ts';
 import { StreamWatch } from './stream-watch.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
 import { TrafficMeter } from './traffic-meter.ts';
@@ -53,6 +56,8 @@ const holdTimeoutMs = 1000;
 const silenceMs = 100;
 /** Of data at other nodes; one that takes longer is about to be given up. */
 const arrivalTimeoutMs = 500;
+/** Of a client that goes on to send to a leg that has ended; it travels by way of the host. */
+const maxLateBytes = 1 << 20;
 /** Clients tell what they have received right after the answer to a resume. */
 const stateTimeoutMs = 3000;
 
@@ -63,6 +68,8 @@ export class Leg implements DataMember {
   readonly legId: LegId;
   readonly identity: LegIdentity;
   readonly workerIndex: number;
+  dataTracksOut: DataMember['dataTracksOut'] = new Map();
+  dataTracksIn: DataMember['dataTracksIn'] = new Set();
   readonly #options: LegOptions;
   readonly #log: Logger;
   readonly #publisher: PublisherPeer;
@@ -78,6 +85,7 @@ export class Leg implements DataMember {
   #preparedTold = false;
   /** What the client sends from now on is for another leg. */
   #isDeaf = false;
+  #lateBytes = 0;
   #lastReliableMs = Number.NEGATIVE_INFINITY;
   #expiry: NodeJS.Timeout | undefined;
   /** Data that has to wait for what the client says it has seen. */
@@ -147,6 +155,8 @@ export class Leg implements DataMember {
       case 'clientCandidate':
         // ICE-lite: the client's checks tell its addresses, its candidates are not needed.
         return;
+      case 'away':
+        return this.#options.room.data.away(this.legId);
       case 'resume':
         return this.#resume();
       case 'receivedUpTo':
@@ -159,11 +169,17 @@ export class Leg implements DataMember {
         return this.#run('hold', () => this.#hold(command.how));
       case 'cut':
         return this.#data.cut();
+      case 'late':
+        return this.#options.room.data.receive(this.legId, 'reliable', command.packet);
       case 'unhold':
         return this.#release();
       case 'activate':
         return this.#run('activate', () => this.#activate(command));
     }
+  }
+
+  deliverFrame(bytes: Uint8Array): void {
+    this.#data.deliverFrame(bytes);
   }
 
   deliver(kind: DataKind, packet: DeliveredPacket): void {
@@ -188,6 +204,7 @@ export class Leg implements DataMember {
   /** Once a second. */
   observe(): void {
     this.#countDroppedLossy();
+    this.#options.room.data.passOverdue(this.legId);
     // The host hears of streams from the leg in charge alone.
     const states = this.isPresent ? this.#streams.observe() : [];
     if (states.length > 0) {
@@ -223,8 +240,8 @@ export class Leg implements DataMember {
       const reports = this.#quality.report({
         publisher,
         subscriber,
-        published: this.#publishedFacts(),
-        subscribed: this.#subscribedFacts(),
+        published: publishedFacts(this.#publisher.published.values(), this.#options.room),
+        subscribed: subscribedFacts(this.#subscriber.held.values()),
       });
       if (reports.length > 0) {
         this.#send({ kind: 'quality', leg: this.legId, reports });
@@ -271,6 +288,7 @@ export class Leg implements DataMember {
     return new LegData({
       waits: this.#phase === 'waiting',
       maxQueueBytes: reliableQueueBytes,
+      dropsRepeats: !handsOverRepeats(this.identity.client),
       now,
       onOverflow: (detail) => this.#fail('data-channel-stuck', detail),
       // An association that the client aborted goes with its connection: that is no slow reader.
@@ -286,7 +304,7 @@ export class Leg implements DataMember {
       home: () => ({ nodeId: room.nodeId, workerIndex }),
       producers: room,
       nextGeneration,
-      sessionId: newSessionId(),
+      sessionId: sdpSessionId(),
       ...(moved?.publisher === undefined ? {} : { continues: moved.publisher }),
       log: this.#log,
       hooks: {
@@ -307,7 +325,7 @@ export class Leg implements DataMember {
       now,
       // Small and random: an answer that was meant for an earlier session must not fit by chance.
       firstOfferId: randomInt(1, 1000),
-      sessionId: newSessionId(),
+      sessionId: sdpSessionId(),
       ...(moved === undefined ? {} : { continues: moved.subscriber }),
       retiresSections: missesReturningTracks(this.identity.client),
       answerTimeoutMs,
@@ -345,7 +363,8 @@ export class Leg implements DataMember {
   }
 
   #applyWanted(): void {
-    const { version, canSubscribe, publications, subscriptions } = this.#wanted;
+    const { version, canSubscribe, publications, subscriptions, dataTracks = [] } = this.#wanted;
+    [this.dataTracksIn, this.dataTracksOut] = [handlesIn(dataTracks), routesOut(dataTracks)];
     this.#publisher.setWanted(publications, version);
     const desired = canSubscribe ? subscriptions : [];
     if (!this.#closed) {
@@ -357,7 +376,7 @@ export class Leg implements DataMember {
 
   #resume(): void {
     const leg = this.legId;
-    this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.lastReliableSequence(leg) });
+    this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.resume(leg) });
     this.#subscriber.restart();
   }
 
@@ -445,7 +464,11 @@ export class Leg implements DataMember {
     if (how === 'resume') {
       this.#pendingData = data;
       this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), stateTimeoutMs).unref();
-      this.#send({ kind: 'resumed', leg: this.legId, lastReliableSequence: data.lastReliableSequence });
+      this.#send({
+        kind: 'resumed',
+        leg: this.legId,
+        lastReliableSequence: this.#options.room.data.resume(this.legId),
+      });
     } else {
       this.#data.takeOver(data.delivered, new Map());
     }
@@ -458,9 +481,8 @@ export class Leg implements DataMember {
     const pending = this.#pendingData;
     this.#pendingData = undefined;
     clearTimeout(this.#pendingDataTimer);
-    if (pending === undefined) {
-      this.#options.room.data.replayAfter(this.legId, states);
-    } else {
+    // Without a new association nothing that was sent can be lost, and some clients would hand over twice what came twice.
+    if (pending !== undefined) {
       this.#data.takeOver(pending.delivered, new Map(states.map((state) => [state.publisherSid, state.sequence])));
     }
   }
@@ -490,8 +512,7 @@ export class Leg implements DataMember {
       this.#lastReliableMs = this.#options.now();
     }
     if (this.#isDeaf && (decodeDataPacket(payload)?.sequence ?? 0) > 0) {
-      // The client sends again what came after the number that the next leg tells it.
-      return;
+      return this.#passLate(payload);
     }
     switch (label) {
       case '_reliable':
@@ -499,12 +520,20 @@ export class Leg implements DataMember {
       case '_lossy':
         return data.receive(sender, 'lossy', payload);
       case '_data_track':
-        return;
+        return data.receiveFrame(sender, payload);
       case undefined:
         // An unordered message overtook the OPEN of its channel. Only reliable packets are numbered.
         return data.receive(sender, (decodeDataPacket(payload)?.sequence ?? 0) > 0 ? 'reliable' : 'lossy', payload);
       default:
         return data.receiveUnlabelled(sender, payload);
+    }
+  }
+
+  /** The client sends again what came after the number that the next leg tells it, if it has not forgotten it. */
+  #passLate(packet: Uint8Array): void {
+    this.#lateBytes += packet.byteLength;
+    if (this.#lateBytes <= maxLateBytes) {
+      this.#send({ kind: 'late', leg: this.legId, packet });
     }
   }
 
@@ -514,28 +543,6 @@ export class Leg implements DataMember {
       this.#options.observer?.dataDropped('lossy-backlog', dropped - this.#droppedLossy);
       this.#droppedLossy = dropped;
     }
-  }
-
-  #publishedFacts(): Map<string, PublishedTrackFacts> {
-    const facts = new Map<string, PublishedTrackFacts>();
-    for (const { trackSid, producer, plan } of this.#publisher.published.values()) {
-      facts.set(producer.id, {
-        trackSid,
-        svc: plan.svc,
-        wantedLayer: this.#options.room.highestWantedLayer(producer.id),
-      });
-    }
-    return facts;
-  }
-
-  #subscribedFacts(): Map<string, SubscribedTrackFacts> {
-    const facts = new Map<string, SubscribedTrackFacts>();
-    for (const { trackSid, consumer, applied, bound } of this.#subscriber.held.values()) {
-      if (consumer !== undefined && bound) {
-        facts.set(consumer.id, { trackSid, wantedLayer: applied?.spatial ?? 0, layered: isLayered(consumer) });
-      }
-    }
-    return facts;
   }
 
   #peerChanged(): void {
@@ -590,9 +597,4 @@ export class Leg implements DataMember {
       this.#options.send(message);
     }
   }
-}
-
-/** RFC 8866 section 5.2: a number that no other session of this origin has. */
-function newSessionId(): string {
-  return String(randomInt(2 ** 47));
 }

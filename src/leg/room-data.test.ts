@@ -4,6 +4,11 @@ import {
   ChatMessage,
   DataPacket,
   DataPacket_Kind,
+  DataStream_CompressionType,
+  DataStream_Header,
+  DataStream_TextHeader,
+  EncryptedPacket,
+  Encryption_Type,
   MetricsBatch,
   ParticipantInfo_Kind,
   RpcAck,
@@ -40,6 +45,9 @@ class Member implements DataMember {
   readonly identity: LegIdentity;
   isPresent = true;
   canPublishData = true;
+  dataTracksOut = new Map<number, { handle: number; receivers: number }>();
+  dataTracksIn = new Set<number>();
+  readonly frames: Uint8Array[] = [];
   readonly received: { kind: string; bytes: Uint8Array; packet: DataPacket }[] = [];
 
   constructor(name: string, changes: Partial<LegIdentity> = {}) {
@@ -54,6 +62,10 @@ class Member implements DataMember {
       client,
       ...changes,
     };
+  }
+
+  deliverFrame(bytes: Uint8Array): void {
+    this.frames.push(bytes);
   }
 
   deliver(kind: 'reliable' | 'lossy', { bytes }: DeliveredPacket): void {
@@ -168,6 +180,47 @@ describe('data plane of a room on two nodes', () => {
   });
 });
 
+describe('packets of data tracks', () => {
+  const frame = (handle: number): Uint8Array =>
+    Uint8Array.of(0x18, 0, handle >> 8, handle & 255, 0, 1, 0, 1, 0, 0, 0, 9, 1, 2, 3);
+
+  it('go to those who receive the track, on all nodes, with nothing but the handle changed', () => {
+    const [a, b, c, d] = [new Member('a'), new Member('b'), new Member('c'), new Member('d')] as const;
+    const { local, sent } = twoNodes([a, b], [c, d]);
+    a.dataTracksOut.set(3, { handle: 300, receivers: 2 });
+    b.dataTracksIn.add(300);
+    c.dataTracksIn.add(300);
+    const original = frame(3);
+    local.receiveFrame(leg('a'), original);
+    assert.deepEqual([b.frames, c.frames, d.frames, a.frames], [[frame(300)], [frame(300)], [], []]);
+    assert.deepEqual(original, frame(3));
+    assert.deepEqual([sent.length, sent[0]?.destinations], [1, ['PA_a']]);
+  });
+
+  it('go to no other node when all receivers are here, and nowhere without any', () => {
+    const [a, b] = [new Member('a'), new Member('b')] as const;
+    const { local, sent } = twoNodes([a, b], [new Member('c')]);
+    a.dataTracksOut.set(1, { handle: 1, receivers: 1 });
+    b.dataTracksIn.add(1);
+    local.receiveFrame(leg('a'), frame(1));
+    a.dataTracksOut.set(1, { handle: 1, receivers: 0 });
+    local.receiveFrame(leg('a'), frame(1));
+    assert.deepEqual([b.frames.length, sent.length], [1, 0]);
+  });
+
+  it('are dropped without a track, without the right to publish data, and when they are no such packets', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, dropped } = room(a, b);
+    b.dataTracksIn.add(1);
+    data.receiveFrame(leg('a'), frame(1));
+    a.dataTracksOut.set(1, { handle: 1, receivers: 1 });
+    data.receiveFrame(leg('a'), frame(1).subarray(0, 11));
+    a.canPublishData = false;
+    data.receiveFrame(leg('a'), frame(1));
+    assert.deepEqual([b.frames, dropped], [[], ['not-allowed', 'malformed', 'not-allowed']]);
+  });
+});
+
 describe('data plane of a room', () => {
   it('stamps sender and channel over whatever the packet claims, and never sends back', () => {
     const [a, b] = [new Member('a'), new Member('b')];
@@ -256,8 +309,8 @@ describe('data plane of a room', () => {
       b.received.slice(0, 3).map(({ packet }) => packet.sequence),
       [1, 2, 3],
     );
-    assert.equal(data.lastReliableSequence(leg('a')), 3);
-    assert.equal(data.lastReliableSequence(leg('b')), 0);
+    assert.equal(data.resume(leg('a')), 3);
+    assert.equal(data.resume(leg('b')), 0);
   });
 
   it('carries transcriptions of agents only and metrics to those who may see them', () => {
@@ -297,6 +350,38 @@ describe('data plane of a room', () => {
       ['a', 'a', 'agent'],
     );
     assert.equal(b.received[0]?.packet.participantSid, 'PA_agent');
+  });
+
+  it('passes on encrypted packets, compressed streams and fields that it does not know as they came', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data } = room(a, b);
+    const encrypted = new EncryptedPacket({
+      encryptionType: Encryption_Type.GCM,
+      iv: Uint8Array.of(1, 2, 3),
+      keyIndex: 2,
+      encryptedValue: Uint8Array.of(9, 8, 7),
+    });
+    const header = new DataStream_Header({
+      streamId: 's',
+      topic: 'lk.rpc_request',
+      attributes: { 'lk.rpc_request_id': '1' },
+      contentHeader: { case: 'textHeader', value: new DataStream_TextHeader() },
+      inlineContent: Uint8Array.of(0x4b, 0x04, 0),
+      compression: DataStream_CompressionType.DEFLATE_RAW,
+    });
+    data.receive(
+      leg('a'),
+      'reliable',
+      new DataPacket({ value: { case: 'encryptedPacket', value: encrypted } }).toBinary(),
+    );
+    // Field 1000, a varint, that no version knows.
+    const unknown = Uint8Array.of(0xc0, 0x3e, 5);
+    const bytes = new DataPacket({ value: { case: 'streamHeader', value: header } }).toBinary();
+    data.receive(leg('a'), 'reliable', Buffer.concat([bytes, unknown]));
+    const values = b.received.map(({ packet }) => packet.value.value);
+    assert.ok(encrypted.equals(values[0] as EncryptedPacket));
+    assert.ok(header.equals(values[1] as DataStream_Header));
+    assert.ok(Buffer.from(b.received[1]?.bytes ?? []).includes(Buffer.from(unknown)));
   });
 
   it('hands ack and response of an intercepted call to the host only while it is active', () => {
@@ -348,19 +433,46 @@ describe('data plane of a room', () => {
     );
   });
 
-  it('sends again after a resume what the client has not seen of each publisher', () => {
-    const [a, b, c] = [new Member('a'), new Member('b'), new Member('c')];
-    const { data } = room(a, b, c);
-    for (const sequence of [1, 2, 3]) {
-      data.receive(leg('a'), 'reliable', user(`a${sequence}`, { sequence }));
-      data.receive(leg('b'), 'reliable', user(`b${sequence}`, { sequence }));
-    }
-    c.received.length = 0;
-    data.replayAfter(leg('c'), [
-      { publisherSid: 'PA_a', sequence: 2 },
-      { publisherSid: 'PA_b', sequence: 0 },
-    ]);
-    assert.deepEqual(c.texts(), ['b1', 'b2', 'a3', 'b3']);
+  it('waits for what a client has held back while it resumed, and tells it to send again from there', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, clock, dropped } = room(a, b);
+    const send = (sequence: number): void => data.receive(leg('a'), 'reliable', user(`r${sequence}`, { sequence }));
+    send(1);
+    data.away(leg('a'));
+    send(4);
+    clock.ms = 5000;
+    data.passOverdue(leg('a'));
+    assert.deepEqual([b.texts(), data.resume(leg('a'))], [['r1'], 1]);
+    [2, 3, 4, 5].forEach(send);
+    assert.deepEqual([b.texts(), dropped], [['r1', 'r2', 'r3', 'r4', 'r5'], ['duplicate']]);
+  });
+
+  it('waits for a second when a number is skipped, and not at all for packets that were not allowed', () => {
+    const [a, b] = [new Member('a'), new Member('b')];
+    const { data, clock } = room(a, b);
+    const send = (sequence: number): void => data.receive(leg('a'), 'reliable', user(`r${sequence}`, { sequence }));
+    send(1);
+    send(3);
+    assert.deepEqual(b.texts(), ['r1']);
+    clock.ms = 1000;
+    data.passOverdue(leg('a'));
+    a.canPublishData = false;
+    send(4);
+    a.canPublishData = true;
+    send(5);
+    assert.deepEqual(b.texts(), ['r1', 'r3', 'r5']);
+  });
+
+  it('goes on on another node with what has come there too early', () => {
+    const [a, next, b] = [new Member('a'), new Member('a'), new Member('b')];
+    const { data } = room(a);
+    data.receive(leg('a'), 'reliable', user('r1', { sequence: 1 }));
+    data.receive(leg('a'), 'reliable', user('r3', { sequence: 3 }));
+    const other = room(next, b).data;
+    other.takeOver(leg('a'), structuredClone(data.progressOf(leg('a'))));
+    assert.equal(other.resume(leg('a')), 1);
+    other.receive(leg('a'), 'reliable', user('r2', { sequence: 2 }));
+    assert.deepEqual(b.texts(), ['r2', 'r3']);
   });
 
   it('sends packets of the server to all or to some, as they are', () => {

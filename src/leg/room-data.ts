@@ -13,7 +13,9 @@ import {
   stamp,
   type DataKind,
 } from './data-rules.ts';
+import { frameHandle, withHandle, type DataRoute } from './data-track-frame.ts';
 import type { DataDropReason } from './observer.ts';
+import { ReliableOrder } from './reliable-order.ts';
 import { ReplayCache, type CachedPacket } from './replay-cache.ts';
 
 /** A participant as the data plane sees it. */
@@ -24,6 +26,11 @@ export interface DataMember {
   readonly isPresent: boolean;
   /** Changes with the participant's permissions. */
   readonly canPublishData: boolean;
+  /** What it sends on data tracks, by its own numbers, and which of others' it receives. */
+  readonly dataTracksOut: ReadonlyMap<number, DataRoute>;
+  readonly dataTracksIn: ReadonlySet<number>;
+  /** Sends a packet of a data track, if the participant's channel takes it at once. */
+  deliverFrame(bytes: Uint8Array): void;
   /** Queues a packet on the participant's channel of that kind; the same bytes go to many, so they must not be changed. */
   deliver(kind: DataKind, packet: DeliveredPacket): void;
 }
@@ -40,7 +47,8 @@ export type RoomDataOptions = {
   onPacket?: (packet: PeerPacket) => void;
 };
 
-type Entry = { member: DataMember; lastReliableSequence: number; lastOrder: number };
+type Numbered = { sequence: number; bytes: Uint8Array; packet: DataPacket };
+type Entry = { member: DataMember; reliable: ReliableOrder<Numbered>; lastOrder: number };
 type Spread = { order: number; atMs: number };
 
 const replay = { maxAgeMs: 2000, maxBytes: 100_000 };
@@ -77,7 +85,7 @@ export class RoomData {
 
   /** Adds a member, which gets the reliable packets of the last two seconds before anything newer. */
   join(member: DataMember): void {
-    this.#entries.set(member.legId, { member, lastReliableSequence: 0, lastOrder: 0 });
+    this.#entries.set(member.legId, { member, reliable: new ReliableOrder(), lastOrder: 0 });
     for (const packet of this.#cache.recent()) {
       this.#replay(member, packet);
     }
@@ -87,24 +95,48 @@ export class RoomData {
     this.#entries.delete(leg);
   }
 
-  /** Last reliable sequence received from this participant; 0 = none. */
-  lastReliableSequence(leg: LegId): number {
-    return this.#entries.get(leg)?.lastReliableSequence ?? 0;
+  /** Last reliable sequence of this participant up to which all were passed on; 0 = none. It sends again what comes after. */
+  resume(leg: LegId): number {
+    const reliable = this.#entries.get(leg)?.reliable;
+    reliable?.resumed(this.#options.now());
+    return reliable?.last ?? 0;
+  }
+
+  /** The participant has no socket, until it resumes. */
+  away(leg: LegId): void {
+    this.#entries.get(leg)?.reliable.away();
+  }
+
+  /** Once a second: passes on what has waited long enough for packets that were to come before it. */
+  passOverdue(leg: LegId): void {
+    const entry = this.#entries.get(leg);
+    if (entry !== undefined) {
+      this.#passOn(entry, entry.reliable.overdue(this.#options.now()));
+    }
   }
 
   /** How far data from and to this member has come. */
   progressOf(leg: LegId): HeldData {
     this.#forgetOldSpread(0);
-    const { lastReliableSequence = 0, lastOrder = 0 } = this.#entries.get(leg) ?? {};
-    const delivered = [...this.#spreadUpTo].map(([senderSid, { order }]) => ({ senderSid, order }));
-    return { lastReliableSequence, lastOrder, delivered };
+    const entry = this.#entries.get(leg);
+    const early = entry?.reliable.early() ?? [];
+    return {
+      lastReliableSequence: entry?.reliable.last ?? 0,
+      lastOrder: entry?.lastOrder ?? 0,
+      delivered: [...this.#spreadUpTo].map(([senderSid, { order }]) => ({ senderSid, order })),
+      ...(early.length === 0 ? {} : { early: early.map(({ bytes }) => bytes) }),
+    };
   }
 
   /** This member goes on where another leg of its participant was. */
   takeOver(leg: LegId, data: HeldData): void {
     const entry = this.#entries.get(leg);
     if (entry !== undefined) {
-      entry.lastReliableSequence = data.lastReliableSequence;
+      const early = (data.early ?? []).flatMap((bytes) => {
+        const packet = decodeDataPacket(bytes);
+        return packet === undefined ? [] : [{ sequence: packet.sequence, bytes, packet }];
+      });
+      entry.reliable.continueAt(data.lastReliableSequence, early, this.#options.now());
       entry.lastOrder = data.lastOrder + orderGap;
     }
   }
@@ -116,23 +148,18 @@ export class RoomData {
       return;
     }
     const packet = decodeDataPacket(bytes);
-    const sender = entry.member.identity;
     if (packet === undefined) {
       return this.#onDropped('malformed');
     }
-    if (!mayCarry(sender, packet)) {
-      return this.#onDropped('not-allowed');
+    const { sequence } = packet;
+    if (kind === 'lossy' || sequence === 0) {
+      return this.#pass(packet, kind, entry);
     }
-    if (isDuplicate(entry, packet, kind)) {
+    const arrival = entry.reliable.add({ sequence, bytes, packet }, this.#options.now());
+    if (arrival.kind === 'repeated') {
       return this.#onDropped('duplicate');
     }
-    stamp(packet, sender, kind);
-    const requestId = rpcRequestIdOf(packet);
-    if (requestId !== undefined && this.#intercepted.has(requestId)) {
-      this.#onRpcPacket(sender, packet.toBinary());
-      return;
-    }
-    this.#fanOut(packet, kind, entry);
+    this.#passOn(entry, arrival.kind === 'due' ? arrival.packets : []);
   }
 
   /** A message on a channel of the application's own goes to all others as a user packet. */
@@ -141,14 +168,48 @@ export class RoomData {
     if (entry === undefined) {
       return;
     }
-    const packet = new DataPacket({ value: { case: 'user', value: new UserPacket({ payload: bytes }) } });
-    stamp(packet, entry.member.identity, 'reliable');
-    this.#fanOut(packet, 'reliable', entry);
+    this.#pass(
+      new DataPacket({ value: { case: 'user', value: new UserPacket({ payload: bytes }) } }),
+      'reliable',
+      entry,
+    );
+  }
+
+  /** A packet of a data track; only its handle is changed. */
+  receiveFrame(senderLeg: LegId, bytes: Uint8Array): void {
+    const entry = this.#entryOfSender(senderLeg, bytes);
+    const handle = frameHandle(bytes);
+    const route = handle === undefined ? undefined : entry?.member.dataTracksOut.get(handle);
+    if (entry === undefined || route === undefined || !entry.member.canPublishData) {
+      return this.#onDropped(handle === undefined ? 'malformed' : 'not-allowed');
+    }
+    if (route.receivers === 0) {
+      return;
+    }
+    const { roomName, participantSid } = entry.member.identity;
+    const packet = withHandle(bytes, route.handle);
+    if (this.#spreadFrame(packet) < route.receivers) {
+      this.#onPacket?.({
+        roomName,
+        senderSid: participantSid,
+        sequence: 0,
+        order: 0,
+        reliable: false,
+        destinations: [participantSid],
+        metrics: false,
+        packet,
+        isFrame: true,
+      });
+    }
   }
 
   /** A packet of a participant on another node, stamped and checked there. */
   receiveFromPeer(packet: PeerPacket): void {
-    this.#spread(packet, 'remote');
+    if (packet.isFrame === true) {
+      this.#spreadFrame(packet.packet);
+    } else {
+      this.#spread(packet, 'remote');
+    }
   }
 
   /** Reliable packets of participants here of the last moments, oldest first, for a node that just got part of the room. */
@@ -187,33 +248,34 @@ export class RoomData {
     this.#intercepted.clear();
   }
 
-  /** Sends again what this participant has not seen of each publisher, as far as it is still kept. Receivers drop doubles. */
-  replayAfter(leg: LegId, states: readonly { publisherSid: string; sequence: number }[]): void {
-    const entry = this.#entries.get(leg);
-    if (entry === undefined) {
-      return;
-    }
-    const seen = new Map(states.map((state) => [state.publisherSid, state.sequence]));
-    for (const packet of this.#cache.recent()) {
-      const last = seen.get(packet.senderSid);
-      if (last !== undefined && packet.sequence > last) {
-        this.#replay(entry.member, packet);
-      }
-    }
-  }
-
-  /** Undefined when the sender may not send these bytes. */
+  /** Undefined when there is none, or the bytes are too many. */
   #entryOfSender(sender: LegId, bytes: Uint8Array): Entry | undefined {
     const entry = this.#entries.get(sender);
-    if (entry !== undefined && !entry.member.canPublishData) {
-      this.#onDropped('not-allowed');
-      return undefined;
-    }
     if (bytes.byteLength > maxDataPacketBytes) {
       this.#onDropped('too-large');
       return undefined;
     }
     return entry;
+  }
+
+  #passOn(sender: Entry, packets: readonly Numbered[]): void {
+    for (const { packet } of packets) {
+      this.#pass(packet, 'reliable', sender);
+    }
+  }
+
+  #pass(packet: DataPacket, kind: DataKind, sender: Entry): void {
+    const { identity, canPublishData } = sender.member;
+    // One that must not be carried has its place in the order all the same.
+    if (!canPublishData || !mayCarry(identity, packet)) {
+      return this.#onDropped('not-allowed');
+    }
+    stamp(packet, identity, kind);
+    const requestId = rpcRequestIdOf(packet);
+    if (requestId !== undefined && this.#intercepted.has(requestId)) {
+      return this.#onRpcPacket(identity, packet.toBinary());
+    }
+    this.#fanOut(packet, kind, sender);
   }
 
   #fanOut(packet: DataPacket, kind: DataKind, sender: Entry): void {
@@ -233,6 +295,19 @@ export class RoomData {
     if (this.#onPacket !== undefined && !this.#areAllHere(encoded.destinations)) {
       this.#onPacket(encoded);
     }
+  }
+
+  /** @returns how many receivers are here */
+  #spreadFrame(packet: Uint8Array): number {
+    const handle = frameHandle(packet) ?? 0;
+    let receivers = 0;
+    for (const { member } of this.#entries.values()) {
+      if (member.isPresent && member.dataTracksIn.has(handle)) {
+        receivers += 1;
+        member.deliverFrame(packet);
+      }
+    }
+    return receivers;
   }
 
   #areAllHere(destinations: readonly string[]): boolean {
@@ -308,16 +383,4 @@ export class RoomData {
       member.deliver('reliable', packet);
     }
   }
-}
-
-/** Senders number reliable packets and send them again after a resume. */
-function isDuplicate(entry: Entry, packet: DataPacket, kind: DataKind): boolean {
-  if (kind !== 'reliable' || packet.sequence === 0) {
-    return false;
-  }
-  if (packet.sequence <= entry.lastReliableSequence) {
-    return true;
-  }
-  entry.lastReliableSequence = packet.sequence;
-  return false;
 }

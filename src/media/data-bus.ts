@@ -1,5 +1,6 @@
 import type { types } from 'mediasoup';
 import type { Logger } from '../observe/log.ts';
+import { adoptTransport } from './adopt-transport.ts';
 import type { DataSubscriber } from './data-subscriber.ts';
 import { ppidBinary, ppidBinaryEmpty } from './dcep.ts';
 import { mediaClosed } from './errors.ts';
@@ -47,10 +48,12 @@ export class DataBus {
   }
 
   static async create(options: { router: types.Router; log: Logger }): Promise<DataBus> {
-    const direct = await options.router.createDirectTransport({
+    const { router } = options;
+    const direct = await router.createDirectTransport({
       maxSendMessageSize: maxMessageBytes,
       maxReceiveMessageSize: maxMessageBytes,
     });
+    adoptTransport(router, direct);
     const control = await direct.produceData({ label: 'control' });
     const producers = await Promise.all(
       dataChannelLabels.map(async (label) => [label, await direct.produceData({ label })] as const),

@@ -3,6 +3,7 @@ import type { types } from 'mediasoup';
 import type { Logger } from '../observe/log.ts';
 import { consumerCapabilities } from '../sdp/capabilities.ts';
 import type { LocalTransport, RtpCapabilities } from '../sdp/rtp.ts';
+import { adoptTransport } from './adopt-transport.ts';
 import { DataBus } from './data-bus.ts';
 import { engineRefused, mediaClosed } from './errors.ts';
 import { localCandidates } from './local-candidates.ts';
@@ -104,6 +105,7 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
       .catch((error: unknown) => {
         throw this.#router.closed ? mediaClosed('the router') : engineRefused('a transport', error);
       });
+    adoptTransport(this.#router, transport);
     this.#assertOpen();
     const peer = new PeerTransport({
       transport,
@@ -177,6 +179,7 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
       .catch((error: unknown) => {
         throw this.#router.closed ? mediaClosed('the router') : engineRefused('a pipe', error);
       });
+    adoptTransport(this.#router, transport);
     this.#assertOpen();
     const end = new PipeEnd({
       transport,

@@ -165,6 +165,7 @@ function toJoin(
     client: parseClientFacts(source),
     autoSubscribe: publisher.autoSubscribe,
     adaptiveStream: flagParameter(query, 'adaptive_stream', false),
+    ...(flagParameter(query, 'auto_subscribe_data_track', false) ? { autoSubscribeDataTracks: true } : {}),
     apiKey: claims.apiKey,
     tokenExpiresAtS: claims.expiresAtS,
     ...(claims.notBeforeS === undefined ? {} : { tokenNotBeforeS: claims.notBeforeS }),

@@ -72,6 +72,12 @@ export type WantedSubscription = {
   generation?: number;
 };
 
+/** A data track: `out` of the participant, `in` to it. */
+export type WantedDataTrack =
+  | { direction: 'in'; handle: number }
+  /** @param publisherHandle stands in the client's packets; `handle` in those to its receivers, who are so many in the room */
+  | { direction: 'out'; handle: number; publisherHandle: number; receivers: number };
+
 /** Everything that the host wants of a leg. A newer version replaces an older one whole. */
 export type WantedLeg = {
   version: number;
@@ -79,6 +85,8 @@ export type WantedLeg = {
   canPublishData: boolean;
   publications: WantedPublication[];
   subscriptions: WantedSubscription[];
+  /** Absent: none. */
+  dataTracks?: WantedDataTrack[];
 };
 
 export type LegCloseReason =
@@ -126,6 +134,8 @@ export type HostToLeg =
       candidateInit: string;
       final: boolean;
     }
+  /** The client has lost its socket: until `resume`, what it holds back may come after what it sends. */
+  | { kind: 'away'; leg: LegId }
   /** A client came back with a new socket: answer with `resumed`, then restart ICE of the subscriber by a new offer. */
   | { kind: 'resume'; leg: LegId }
   /** From `sync_state` after a resume: last reliable sequence that the client has seen of each publisher. */
@@ -150,6 +160,8 @@ export type HostToLeg =
   | { kind: 'hold'; leg: LegId; how: MoveKind }
   /** To the new leg, in the same step as `hold`: packets of the server that came before this were the old leg's to deliver. */
   | { kind: 'cut'; leg: LegId }
+  /** To the leg in charge: what an old leg of the participant told as `late`. */
+  | { kind: 'late'; leg: LegId; packet: Uint8Array }
   /** The move does not take place: the old leg goes on. */
   | { kind: 'unhold'; leg: LegId }
   /** To the new leg: it is the participant's leg now. By `resume` it answers with `resumed`; in both cases it offers. */
@@ -265,6 +277,11 @@ export type LegToHost =
   /** A leg that was opened with `moved` has all that it needs. @param publications what its producers are going to be */
   | { kind: 'prepared'; leg: LegId; publications: ActualPublication[] }
   | { kind: 'held'; leg: LegId; snapshot: LegSnapshot; data: HeldData }
+  /**
+   * A numbered packet that came after `held`. The client may have forgotten it: one whose resume fails does not learn where
+   * the next leg begins.
+   */
+  | { kind: 'late'; leg: LegId; packet: Uint8Array }
   /** What was under way does not end in time; the leg goes on as before. */
   | { kind: 'notHeld'; leg: LegId; detail: string }
   | { kind: 'closed'; leg: LegId }

@@ -36,8 +36,13 @@ export type PeerPacket = {
   destinations: string[];
   /** Only for those who may see metrics. */
   metrics: boolean;
-  /** A protobuf `DataPacket`. */
+  /** A protobuf `DataPacket`, or a packet of a data track. */
   packet: Uint8Array;
+  /**
+   * It is of a data track, and for those who receive that; its only destination is its sender, so that nodes which do not
+   * know data tracks give it to nobody.
+   */
+  isFrame?: boolean;
 };
 
 export type HeldPipe = { pipeId: string; producerIds: string[] };

@@ -68,8 +68,10 @@ export type LegSnapshot = {
 
 /** How far reliable data has come. */
 export type HeldData = {
-  /** Of the participant's own packets: the last number that was taken in. */
+  /** Of the participant's own packets: the last number up to which all were passed on. */
   lastReliableSequence: number;
+  /** Its packets that came before others that are missing, as it sent them. */
+  early?: Uint8Array[];
   /** `PeerPacket.order` of the last packet of this participant. */
   lastOrder: number;
   /** `PeerPacket.order` of the last packet of each sender that the old leg delivered. */

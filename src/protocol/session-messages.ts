@@ -66,6 +66,8 @@ export type JoinParameters = {
   adaptiveStream: boolean;
   /** Whether videos that do not fit its path may be stopped; absent: as the server is configured. */
   allowPause?: boolean;
+  /** Absent: no. */
+  autoSubscribeDataTracks?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */
   apiKey: string;
   tokenExpiresAtS: number;
@@ -131,7 +133,11 @@ export type RoomMethod =
   | 'UpdateSubscriptions'
   | 'SendData'
   | 'UpdateRoomMetadata'
-  | 'PerformRpc';
+  | 'PerformRpc'
+  /** The steps of MoveParticipant: `change-room.ts` of the room says what they carry. */
+  | 'ExportParticipant'
+  | 'ImportParticipant'
+  | 'EndMove';
 
 export type RoomCommand = { method: RoomMethod; request: Uint8Array };
 

@@ -1,7 +1,7 @@
 /** What every node of a cluster has, whatever its role: the store, the relay, the list of nodes, its own heartbeat. */
 import { hostname } from 'node:os';
 import { ClusterNodes } from '../cluster/cluster-nodes.ts';
-import { suspectEndedNodes } from '../cluster/node-notices.ts';
+import { heedEndedNodes } from '../cluster/node-notices.ts';
 import { redisOptions } from '../cluster/redis-config.ts';
 import { RedisStore } from '../cluster/redis-store.ts';
 import { relayOptions } from '../cluster/relay-config.ts';
@@ -52,7 +52,7 @@ export async function joinCluster({ config, log, role, stack }: ClusterNodeOptio
   const { nodes: registry, nodeStates: states, health, timings } = store;
   const nodes = stack.adopt(new ClusterNodes({ registry, states, health, timings, log }), (value) => value.close());
   await nodes.start();
-  stack.defer(await suspectEndedNodes(store.bus, nodes));
+  stack.defer(await heedEndedNodes(store.bus, nodes));
   return { nodeId, store, relay, nodes };
 }
 

@@ -29,7 +29,7 @@ export type TurnParts = {
 };
 
 type OtherNodes = {
-  /** Addresses of all nodes that carry media, asked every few seconds. */
+  /** Addresses of all nodes that carry media, asked again and again. */
   mediaAddresses: () => readonly string[];
   /** Under which clients reach the TURN servers of other nodes, while those serve. */
   turnAddresses: () => readonly string[];
@@ -65,6 +65,8 @@ export async function startNodeTurn({ node, ...parts }: NodeTurnParts): Promise<
 
 const firstCertificateMs = 3_000;
 const peersIntervalMs = 2_000;
+/** Clients behind the relay of a node that has ended hear nothing until they are told. */
+const relaysIntervalMs = 200;
 
 /** Undefined with `turn.enabled` off. Rejects with `turn-unusable` when coturn cannot run. */
 export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
@@ -90,14 +92,11 @@ export async function startTurn(parts: TurnParts): Promise<Turn | undefined> {
   certificates?.holder.follow(({ certificate }) => {
     server.use(certificate).catch((error: unknown) => log.error({ err: error }, 'the TURN server got no certificate'));
   });
-  const allow = (): void => {
-    const addresses = (others?.mediaAddresses() ?? []).flatMap(rangeOf);
-    server.allowPeers(addresses);
-    lost.nodesAre(addresses);
-  };
+  const addresses = (): string[] => (others?.mediaAddresses() ?? []).flatMap(rangeOf);
+  const allow = (): void => server.allowPeers(addresses());
   allow();
-  const timer = setInterval(allow, peersIntervalMs);
-  stack.defer(() => clearInterval(timer));
+  const timers = [setInterval(allow, peersIntervalMs), setInterval(() => lost.nodesAre(addresses()), relaysIntervalMs)];
+  stack.defer(() => timers.forEach((timer) => clearInterval(timer)));
   return {
     access: () => {
       // One that has just ended is back in a moment; when it is not, the next node relays to all of them as well.

@@ -21,6 +21,8 @@ export type LeaveCause =
   | 'slow-reader'
   | 'shutdown'
   | 'moved'
+  /** MoveParticipant took it there. */
+  | 'other-room'
   | 'simulated-node-failure';
 
 export type LeaveRule = {
@@ -51,6 +53,7 @@ export const leaveRules: Record<LeaveCause, LeaveRule> = {
   'slow-reader': { reason: DisconnectReason.STATE_MISMATCH, legReason: 'slow-reader', action: RECONNECT },
   shutdown: { reason: DisconnectReason.SERVER_SHUTDOWN, legReason: 'server-shutdown', action: DISCONNECT },
   moved: { reason: DisconnectReason.MIGRATION, legReason: 'server-shutdown', action: RECONNECT },
+  'other-room': { reason: DisconnectReason.MIGRATION, legReason: 'moved', action: undefined },
   'simulated-node-failure': {
     reason: DisconnectReason.SERVER_SHUTDOWN,
     legReason: 'connection-lost',

@@ -1,7 +1,7 @@
 /** The end of a room. */
 import type { LeaveCause } from './close-reason.ts';
 import type { RoomCloseReason } from './events.ts';
-import { removeParticipant } from './leave.ts';
+import { closeLeftLegs, removeParticipant } from './leave.ts';
 import type { RoomState } from './room-state.ts';
 import { failAllRpcs } from './rpc.ts';
 import { roomWebhook } from './webhooks.ts';
@@ -15,6 +15,7 @@ export function closeRoom(room: RoomState, reason: RoomCloseReason, cause: Leave
   for (const participant of room.participants.values()) {
     removeParticipant(room, participant, cause);
   }
+  closeLeftLegs(room, true);
   failAllRpcs(room);
   roomWebhook(room, 'room_finished');
   room.updates.takeUrgent();

@@ -7,6 +7,7 @@ import {
   DeleteRoomResponse,
   ListParticipantsRequest,
   ListParticipantsResponse,
+  MoveParticipantRequest,
   MuteRoomTrackRequest,
   MuteRoomTrackResponse,
   PerformRpcRequest,
@@ -22,7 +23,9 @@ import {
 } from '@livekit/protocol';
 import type { ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { CommandResult, RoomCommand, RoomMethod } from '../protocol/session-messages.ts';
+import { endMove, exportParticipant, importParticipant } from './change-room.ts';
 import { closeRoom } from './close-room.ts';
+import { withdrawDataTracks } from './data-tracks.ts';
 import { removeParticipant } from './leave.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { brokenLimit, mergeAttributes } from './limits.ts';
@@ -70,6 +73,14 @@ function run(room: RoomState, requestId: number, command: RoomCommand): CommandR
       return answer(room, command, SendDataRequest, sendData);
     case 'UpdateRoomMetadata':
       return answer(room, command, UpdateRoomMetadataRequest, updateRoomMetadata);
+    case 'ExportParticipant': {
+      const request = decode(command, MoveParticipantRequest);
+      return 'ok' in request ? request : exportParticipant(room, requestId, request);
+    }
+    case 'ImportParticipant':
+      return importParticipant(room, requestId, command.request);
+    case 'EndMove':
+      return endMove(room, command.request);
     case 'PerformRpc': {
       const request = decode(command, PerformRpcRequest);
       if ('ok' in request) {
@@ -190,6 +201,7 @@ function updateParticipant(room: RoomState, request: UpdateParticipantRequest): 
     participant.grants = withPermission(participant.grants, request.permission);
     room.dirtyLegs.add(participant);
     withdrawForbiddenTracks(room, participant);
+    withdrawDataTracks(room, participant);
   }
   describeParticipant(room, participant, { name: request.name, metadata: request.metadata, attributes });
   return participant.toInfo();
@@ -300,6 +312,9 @@ export function answerWithoutRoom(method: RoomMethod): CommandResult | undefined
     case 'SendData':
     case 'UpdateRoomMetadata':
     case 'PerformRpc':
+    case 'ExportParticipant':
+    case 'ImportParticipant':
+    case 'EndMove':
       return { ok: false, code: 'not_found', message: 'requested room does not exist' };
   }
 }

@@ -68,6 +68,18 @@ export type RoomEffect =
   | { kind: 'save'; parts: RoomPart[] }
   /** Sign and send as `refresh_token` to this socket. */
   | { kind: 'refreshToken'; connectionId: ConnectionId; token: RefreshToken }
+  /**
+   * To a client that goes to another room, for which the token is: `room_moved` (a protobuf `RoomMovedResponse` without its
+   * token), or `refresh_token`; then `farewell`, if there is one; then its socket is closed.
+   */
+  | {
+      kind: 'sendAway';
+      connectionId: ConnectionId;
+      token: RefreshToken;
+      told?: Uint8Array;
+      farewell?: Uint8Array;
+      close: { code: number; reason: string };
+    }
   | { kind: 'log'; level: LogLevel; message: string; fields: Record<string, string | number> }
   /** The last effect of a room. */
   | { kind: 'closed'; reason: RoomCloseReason };

@@ -170,20 +170,26 @@ export function refreshToken(room: RoomState, participant: Participant): void {
   if (participant.connectionId === undefined) {
     return;
   }
-  const token: RefreshToken = {
-    roomName: room.name,
-    identity: participant.identity,
-    name: participant.name,
-    metadata: participant.metadata,
-    attributes: participant.attributes,
-    kind: participant.kind,
-    kindDetails: participant.kindDetails,
-    grants: participant.grants,
-    apiKey: participant.apiKey,
-    tokenExpiresAtS: participant.tokenExpiresAtS,
-    ...(participant.roomConfiguration === undefined ? {} : { roomConfiguration: participant.roomConfiguration }),
-  };
+  const token = refreshTokenOf(participant, room.name);
   room.outbox.push({ kind: 'refreshToken', connectionId: participant.connectionId, token });
+}
+
+export function refreshTokenOf(participant: Participant, roomName: string): RefreshToken {
+  const { identity, name, metadata, attributes, kind, kindDetails, grants, apiKey, tokenExpiresAtS } = participant;
+  const { roomConfiguration } = participant;
+  return {
+    roomName,
+    identity,
+    name,
+    metadata,
+    attributes,
+    kind,
+    kindDetails,
+    grants: { ...grants, room: roomName },
+    apiKey,
+    tokenExpiresAtS,
+    ...(roomConfiguration === undefined ? {} : { roomConfiguration }),
+  };
 }
 
 /** Its primary connection is up: from now on it is there for everybody. */

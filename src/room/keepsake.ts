@@ -3,7 +3,7 @@
  * and hands it over when the room has a new host. A newer version may add fields; one that older hosts would misread
  * raises `least`, and they then let the client join anew.
  */
-import { AddTrackRequest, TrackInfo } from '@livekit/protocol';
+import { AddTrackRequest, DataTrackInfo, TrackInfo } from '@livekit/protocol';
 import type { ParticipantSid, RoomSid, TrackSid } from '../protocol/ids.ts';
 import type { JoinParameters } from '../protocol/session-messages.ts';
 import type { TrackSettings } from '../quality/layers.ts';
@@ -43,6 +43,9 @@ type Keepsake = {
   cids: [cid: string, sid: TrackSid][];
   wishes: KeptWish[];
   unknownWishes: string[];
+  /** Absent: none. */
+  dataTracks?: { info: string; handle: number }[];
+  dataWishes?: [sid: string, wish: boolean][];
   rules: { allParticipants: boolean; subscribers: [key: string, tracks: 'all' | string[]][] };
 };
 
@@ -51,7 +54,8 @@ export type Kept = { participant: Participant; wishes: KeptWish[]; unknownWishes
 /** @returns no bytes when it would be too large: the client then joins anew when the host is lost */
 export function encodeKeepsake(room: RoomState, participant: Participant): Uint8Array {
   const { name, metadata, attributes, grants, identity, kind, kindDetails, client, apiKey } = participant;
-  const { autoSubscribe, adaptiveStream, allowPause, tokenExpiresAtS, roomConfiguration } = participant;
+  const { autoSubscribe, adaptiveStream, allowPause, autoSubscribeDataTracks, tokenExpiresAtS, roomConfiguration } =
+    participant;
   const keepsake: Keepsake = {
     ...format,
     roomSid: room.sid,
@@ -69,6 +73,7 @@ export function encodeKeepsake(room: RoomState, participant: Participant): Uint8
       autoSubscribe,
       adaptiveStream,
       ...(allowPause === undefined ? {} : { allowPause }),
+      autoSubscribeDataTracks,
       apiKey,
       tokenExpiresAtS,
     },
@@ -82,6 +87,7 @@ export function encodeKeepsake(room: RoomState, participant: Participant): Uint8
     cids: [...participant.sidsByCid],
     wishes: keepWishes(participant),
     unknownWishes: [...participant.unknownWishes],
+    ...keepDataTracks(participant),
     rules: keepRules(participant.subscriptionRules),
   };
   const bytes = new TextEncoder().encode(JSON.stringify(keepsake));
@@ -122,6 +128,7 @@ function restore(room: RoomState, kept: Keepsake): Kept {
   for (const [cid, sid] of kept.cids) {
     participant.sidsByCid.set(cid, sid);
   }
+  restoreDataTracks(participant, kept);
   const wishes = kept.wishes.map((wish) => ({ ...wish }));
   return { participant, wishes, unknownWishes: [...kept.unknownWishes] };
 }
@@ -137,6 +144,24 @@ function restoreTrack(kept: Keepsake['tracks'][number]): KeptTrack {
     throw new TypeError('a track has no sid');
   }
   return { ...kept, info, codecs: kept.codecs.map((codec) => ({ ...codec })) };
+}
+
+function keepDataTracks({ dataTracks, dataWishes }: Participant): Pick<Keepsake, 'dataTracks' | 'dataWishes'> {
+  const kept = [...dataTracks.values()].map(({ info, handle }) => ({ info: toText(info.toBinary()), handle }));
+  return {
+    ...(kept.length === 0 ? {} : { dataTracks: kept }),
+    ...(dataWishes.size === 0 ? {} : { dataWishes: [...dataWishes] }),
+  };
+}
+
+function restoreDataTracks(publisher: Participant, { dataTracks = [], dataWishes = [] }: Keepsake): void {
+  for (const { info: bytes, handle } of dataTracks) {
+    const info = DataTrackInfo.fromBinary(toBytes(bytes));
+    publisher.dataTracks.set(info.pubHandle, { info, publisher, handle: toNumber(handle) });
+  }
+  for (const [sid, wish] of dataWishes) {
+    publisher.dataWishes.set(sid, wish);
+  }
 }
 
 /** Only what differs from that of a subscriber who said nothing. */

@@ -2,6 +2,7 @@
 import { LeaveRequest, LeaveRequest_Action, ParticipantInfo_State, type DisconnectReason } from '@livekit/protocol';
 import type { ConnectionId } from '../protocol/ids.ts';
 import { leaveRules, socketClose, type LeaveCause } from './close-reason.ts';
+import { dropDataSubscriber, endDataTrack } from './data-tracks.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
 import { legsOf, moveTimers } from './move-state.ts';
 import type { Participant } from './participant.ts';
@@ -10,6 +11,7 @@ import { speakerSilenced } from './quality-reports.ts';
 import { keepDescription } from './saved-room.ts';
 import type { RoomState } from './room-state.ts';
 import { failRpcsOf } from './rpc.ts';
+import { timing } from './settings.ts';
 import { dropSubscriber } from './subscriptions.ts';
 import { countersChanged, participantLeft } from './updates.ts';
 import { participantWebhook } from './webhooks.ts';
@@ -38,6 +40,10 @@ export function removeParticipant(
   for (const track of participant.tracks.values()) {
     endTrack(room, track);
   }
+  for (const track of participant.dataTracks.values()) {
+    endDataTrack(room, track);
+  }
+  dropDataSubscriber(room, participant);
   speakerSilenced(room, participant.sid);
   dropSubscriber(room, participant);
   participant.queued.length = 0;
@@ -49,6 +55,12 @@ export function removeParticipant(
     keepDescription(room, participant);
   }
   for (const leg of legsOf(participant)) {
+    if (cause === 'other-room') {
+      // Its client learns of the next one by a resume; a connection that ends before would make it join anew.
+      room.leftLegs.set(leg, room.nowMs + timing.leftLegMs);
+      room.timers.set('leftLegs', room.nowMs + timing.leftLegMs);
+      continue;
+    }
     room.outbox.toLeg({ kind: 'close', leg, reason: rule.legReason });
   }
   participantWebhook(room, wasActive ? 'participant_left' : 'participant_connection_aborted', participant);
@@ -107,7 +119,9 @@ export function refuseWithLeave(room: RoomState, connectionId: ConnectionId, lea
 export function socketLost(room: RoomState, participant: Participant): void {
   participant.connectionId = undefined;
   participant.detachedAtMs = room.nowMs;
-  if (!participant.isActive) {
+  if (participant.isActive) {
+    room.outbox.toLeg({ kind: 'away', leg: participant.leg });
+  } else {
     removeParticipant(room, participant, 'signal-lost');
   }
 }
@@ -144,4 +158,19 @@ export function askToResume(room: RoomState, participant: Participant): void {
   closeSocket(room, connectionId, socketClose.resume);
   participant.connectionId = undefined;
   participant.detachedAtMs = room.nowMs;
+  room.outbox.toLeg({ kind: 'away', leg: participant.leg });
+}
+
+/** Legs of those who went to other rooms are not needed any more. @param all whether or not their time has come */
+export function closeLeftLegs(room: RoomState, all: boolean): void {
+  for (const [leg, atMs] of room.leftLegs) {
+    if (all || atMs <= room.nowMs) {
+      room.leftLegs.delete(leg);
+      room.outbox.toLeg({ kind: 'close', leg, reason: 'moved' });
+    }
+  }
+  const next = Math.min(...room.leftLegs.values());
+  if (Number.isFinite(next)) {
+    room.timers.set('leftLegs', next);
+  }
 }

@@ -29,6 +29,10 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
   if (participant === undefined) {
     return;
   }
+  if (message.kind === 'late') {
+    room.outbox.toLeg({ kind: 'late', leg: participant.leg, packet: message.packet });
+    return;
+  }
   // The participant's acks and responses come from whichever leg has them.
   if (message.leg === participant.leg || message.kind === 'rpcPacket') {
     dispatch(room, participant, message);
@@ -37,7 +41,7 @@ export function handleLeg(room: RoomState, message: LegToHost): void {
   }
 }
 
-type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' }>;
+type OfOneLeg = Exclude<LegToHost, { kind: 'levels' | 'restated' | 'restatedAll' | 'superseded' | 'late' }>;
 
 function dispatch(room: RoomState, participant: Participant, message: OfOneLeg): void {
   switch (message.kind) {
@@ -66,8 +70,14 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
     case 'notHeld':
       return moveReported(room, participant, message);
     case 'failed':
+      if (participant.move.kind === 'entering') {
+        return moveReported(room, participant, message);
+      }
       return legFailed(room, participant, message.failure, message.detail);
     case 'closed':
+      if (participant.move.kind === 'entering') {
+        return moveReported(room, participant, message);
+      }
       // Nobody asked for it: whatever held the leg is gone.
       return legFailed(room, participant, 'worker-died', 'leg closed');
   }

@@ -2,6 +2,7 @@
 import type { DrainAction } from '../placement/drain-plan.ts';
 import type { LegId, NodeId } from '../protocol/ids.ts';
 import type { ActualPublication, HostToLeg, MoveKind } from '../protocol/leg-messages.ts';
+import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
 
 /** What a room does of a drain. */
 export type LegMoveAction = Extract<
@@ -51,7 +52,13 @@ export type Triggered = Going & {
 
 export type Reconnecting = { kind: 'reconnecting'; sinceMs: number };
 
-export type Move = Staying | Preparing | Prepared | Triggered | Reconnecting;
+/** To another room: its leg holds, or is about to. */
+export type Leaving = { kind: 'leaving'; requestId: number; sinceMs: number; isHeld: boolean };
+
+/** From another room: its leg is made ready (`requestId` waits for it), and then for its client. */
+export type Entering = { kind: 'entering'; requestId: number | undefined; snapshot: LegSnapshot; data: HeldData };
+
+export type Move = Staying | Preparing | Prepared | Triggered | Reconnecting | Leaving | Entering;
 
 export const notMoving: Staying = { kind: 'staying', failures: 0, retryAtMs: 0 };
 

@@ -142,7 +142,7 @@ describe('moving a participant to another leg', () => {
     const alice = room.enter('alice', chromium);
     const leg = room.prepare(alice);
     room.trigger(alice, 'in-place');
-    assert.deepEqual(room.order(), ['toGateway.closeSocket']);
+    assert.deepEqual(room.order(), ['toGateway.closeSocket', 'toLeg.away']);
     assert.equal(room.stateOf(alice)?.move.kind, 'triggered');
     alice.connectionId = room.askToResume(alice);
     assert.deepEqual(room.order(), ['toLeg.hold', 'toLeg.cut']);
@@ -158,6 +158,8 @@ describe('moving a participant to another leg', () => {
     state.datachannelReceiveStates = [];
     room.signal(alice, { case: 'syncState', value: state });
     assert.equal(room.toLeg('receivedUpTo')[0]?.leg, leg, 'the new leg waits for it');
+    room.leg({ kind: 'late', leg: alice.sid, packet: Uint8Array.of(1) });
+    assert.deepEqual(room.toLeg('late'), [{ kind: 'late', leg, packet: Uint8Array.of(1) }]);
   });
 
   it('makes the next producers known in advance and switches all subscribers when the publisher is up', () => {
@@ -302,7 +304,7 @@ describe('moving a participant to another leg', () => {
     assert.deepEqual(room.trigger(alice, 'resume'), []);
     room.pass(4_000);
     room.trigger(alice, 'resume');
-    assert.deepEqual(room.order(), ['toGateway.closeSocket']);
+    assert.deepEqual(room.order(), ['toGateway.closeSocket', 'toLeg.away']);
   });
 
   it('gives a client that was slow to come back its whole time to come up', () => {

@@ -8,6 +8,7 @@ import type { DrainLeg } from '../placement/drain-plan.ts';
 import { legId, type LegId, type ParticipantSid } from '../protocol/ids.ts';
 import type { HostToLeg, LegToHost } from '../protocol/leg-messages.ts';
 import { acceptsMove } from './accepts-move.ts';
+import { changeTimedOut, enteringLegReported, leavingLegReported } from './change-room.ts';
 import { leaveRules, socketClose } from './close-reason.ts';
 import { openedLeg } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant } from './leave.ts';
@@ -95,7 +96,7 @@ function prepare(room: RoomState, participant: Participant, target: Preparing['t
 }
 
 /** What one leg says, about itself. */
-type MessageOfLeg = Exclude<Extract<LegToHost, { leg: LegId }>, { kind: 'restated' }>;
+type MessageOfLeg = Exclude<Extract<LegToHost, { leg: LegId }>, { kind: 'restated' | 'late' }>;
 
 /** What a leg of this participant says about a move, or any leg that is not the one in charge. */
 export function moveReported(room: RoomState, participant: Participant, message: MessageOfLeg): void {
@@ -122,6 +123,12 @@ export function moveReported(room: RoomState, participant: Participant, message:
 
 function activeLegReported(room: RoomState, participant: Participant, message: MessageOfLeg): void {
   const { move } = participant;
+  if (move.kind === 'leaving') {
+    return leavingLegReported(room, participant, message);
+  }
+  if (move.kind === 'entering') {
+    return enteringLegReported(room, participant, message);
+  }
   const isHolding = move.kind === 'triggered' && move.step === 'holding';
   if (message.kind === 'exported' && move.kind === 'preparing' && move.leg === undefined) {
     participant.legs += 1;
@@ -192,6 +199,7 @@ function trigger(
     closeSocket(room, connectionId, socketClose.moved);
     participant.connectionId = undefined;
     participant.detachedAtMs = room.nowMs;
+    room.outbox.toLeg({ kind: 'away', leg: participant.leg });
   }
 }
 
@@ -267,7 +275,7 @@ export function passDescription(
 /** Nothing has changed for the client; it may be tried again. @param options.failure undefined: it is not to move any more */
 function abortMove(room: RoomState, participant: Participant, { failure }: { failure?: string }): void {
   const { move } = participant;
-  if (move.kind === 'staying' || move.kind === 'reconnecting') {
+  if (move.kind !== 'preparing' && move.kind !== 'prepared' && move.kind !== 'triggered') {
     return;
   }
   const isFailure = failure !== undefined;
@@ -350,6 +358,9 @@ export function moveTimedOut(room: RoomState, participant: Participant): void {
       return participant.move.step === 'settling' ? undefined : reconnectClient(room, participant, 'not-connected');
     case 'reconnecting':
       return removeParticipant(room, participant, 'moved');
+    case 'leaving':
+    case 'entering':
+      return changeTimedOut(room, participant);
   }
 }
 
@@ -421,5 +432,8 @@ function moveSeen({ nowMs }: RoomState, { move }: Participant): DrainLeg['move']
       return { kind: 'triggered', how: move.how, target: move.target, ageMs: nowMs - (move.arrivedMs ?? move.sinceMs) };
     case 'reconnecting':
       return { kind: 'reconnecting', ageMs: nowMs - move.sinceMs };
+    case 'leaving':
+    case 'entering':
+      return { kind: 'staying', failures: 0, retryInMs: bounds.notReadyMs };
   }
 }

@@ -8,10 +8,16 @@ import {
   type DisconnectReason,
 } from '@livekit/protocol';
 import { legNumber, type LegId, type ConnectionId, type ParticipantSid, type TrackSid } from '../protocol/ids.ts';
-import type { TransportState, WantedPublication, WantedSubscription } from '../protocol/leg-messages.ts';
+import type {
+  TransportState,
+  WantedDataTrack,
+  WantedPublication,
+  WantedSubscription,
+} from '../protocol/leg-messages.ts';
 import type { ClientFacts, JoinParameters, VideoGrants } from '../protocol/session-messages.ts';
 import { ConnectionScorer, type ConnectionScore } from '../quality/connection-score.ts';
 import type { TrackSettings } from '../quality/layers.ts';
+import type { DataTrack } from './data-tracks.ts';
 import { notMoving, type Move } from './move-state.ts';
 import { allowAll, toPermission, type SubscriptionRules } from './permissions.ts';
 import type { Track } from './track.ts';
@@ -43,6 +49,7 @@ export type WantedOfLeg = {
   canPublishData: boolean;
   publications: WantedPublication[];
   subscriptions: WantedSubscription[];
+  dataTracks?: WantedDataTrack[];
 };
 
 /** Names of legs are not used again; those that an earlier host may have used and nobody tells of are passed over. */
@@ -58,6 +65,7 @@ export class Participant {
   readonly adaptiveStream: boolean;
   /** Undefined: as the server is configured. */
   readonly allowPause: boolean | undefined;
+  readonly autoSubscribeDataTracks: boolean;
   readonly apiKey: string;
   readonly tokenExpiresAtS: number;
   readonly roomConfiguration: Uint8Array | undefined;
@@ -102,6 +110,12 @@ export class Participant {
   simulate: 'disconnect-on-resume' | 'disconnect-on-resume-no-messages' | undefined;
 
   readonly tracks = new Map<TrackSid, Track>();
+  /** By the client's own numbers. */
+  readonly dataTracks = new Map<number, DataTrack>();
+  /** By sid: what the client asked for; others are received by those who join with that wish. */
+  readonly dataWishes = new Map<string, boolean>();
+  /** Sids of the data tracks that the client was told it receives. */
+  toldDataTracks: ReadonlySet<string> = new Set();
   /** AddTrack requests whose cid is still taken, in order. */
   readonly queued: AddTrackRequest[] = [];
   readonly sidsByCid = new Map<string, TrackSid>();
@@ -134,6 +148,7 @@ export class Participant {
     this.autoSubscribe = join.autoSubscribe;
     this.adaptiveStream = join.adaptiveStream;
     this.allowPause = join.allowPause;
+    this.autoSubscribeDataTracks = join.autoSubscribeDataTracks ?? false;
     this.apiKey = join.apiKey;
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;
@@ -204,6 +219,7 @@ export class Participant {
       identity: this.identity,
       state: this.state,
       tracks: this.publicTracks().map((track) => track.info),
+      dataTracks: [...this.dataTracks.values()].map((track) => track.info),
       metadata: this.metadata,
       joinedAt: BigInt(Math.trunc(this.joinedAtMs / 1000)),
       joinedAtMs: BigInt(Math.trunc(this.joinedAtMs)),

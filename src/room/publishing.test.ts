@@ -5,7 +5,6 @@ import {
   AudioTrackFeature,
   MuteTrackRequest,
   ParticipantPermission,
-  PublishDataTrackRequest,
   RequestResponse_Reason,
   TrackSource,
   TrackType,
@@ -384,22 +383,6 @@ describe('changes by the publisher', () => {
     const alice = room.enter('alice', { client: { protocol: 14 } });
     room.signal(alice, { case: 'updateMetadata', value: new UpdateParticipantMetadata({ name: 'A' }) });
     assert.deepEqual(room.receivedOf(alice, 'requestResponse'), []);
-  });
-
-  it('data tracks are refused with the reason', () => {
-    const room = new TestRoom();
-    const alice = room.enter('alice');
-    const bob = room.enter('bob', { grants: { canPublishData: false } });
-    for (const [session, reason] of [
-      [alice, UNSUPPORTED_TYPE],
-      [bob, NOT_ALLOWED],
-    ] as const) {
-      room.signal(session, { case: 'publishDataTrackRequest', value: new PublishDataTrackRequest({ pubHandle: 1 }) });
-      assert.deepEqual(
-        room.receivedOf(session, 'requestResponse').map((response) => response.reason),
-        [reason],
-      );
-    }
   });
 });
 

@@ -94,6 +94,10 @@ function adopt(room: RoomState, { leg, keepsake, wanted }: RestatedLeg): Partici
   for (const track of participant.publicTracks()) {
     room.tracks.set(track.sid, track);
   }
+  for (const track of participant.dataTracks.values()) {
+    room.dataTracks.set(track.info.sid, track);
+    room.lastDataHandle = Math.max(room.lastDataHandle, track.handle);
+  }
   if (participant.isActive) {
     room.timers.set('quality', room.nowMs + timing.connectionQualityMs);
   } else {

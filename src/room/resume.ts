@@ -8,8 +8,10 @@ import {
 } from '@livekit/protocol';
 import type { ConnectionId, ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { HostToGateway, JoinParameters } from '../protocol/session-messages.ts';
+import { entersByResume } from './change-room.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
+import { applyDataSyncState, tellDataHandles } from './data-tracks.ts';
 import { iceServers, mustRelay, refreshToken, serverInfo } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant, socketLost } from './leave.ts';
 import { resumesOnNextLeg } from './moving.ts';
@@ -52,8 +54,9 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   }
   participant.resuming = connectionId;
   room.connections.set(connectionId, participant);
+  const isEntering = entersByResume(room, participant);
   const handOverMs = resumesOnNextLeg(room, participant);
-  if (handOverMs === undefined) {
+  if (handOverMs === undefined && !isEntering) {
     room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
   }
   const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
@@ -134,6 +137,9 @@ export function tellMissed(room: RoomState, participant: Participant, infos: Uin
       tellSubscribed(room, track);
     }
   }
+  if (participant.toldDataTracks.size > 0) {
+    tellDataHandles(room, participant);
+  }
   for (const [sid, subscription] of participant.subscriptions) {
     const track = room.tracks.get(sid);
     if (track !== undefined && !subscription.toldAllowed) {
@@ -171,7 +177,7 @@ export function applySyncState(room: RoomState, participant: Participant, state:
     const sid = published.track?.sid ?? '';
     return sid !== '' && !participant.tracks.has(sid as TrackSid);
   });
-  if (unknown) {
+  if (unknown || !applyDataSyncState(room, participant, state)) {
     removeParticipant(room, participant, 'state-mismatch');
     return;
   }
@@ -186,14 +192,12 @@ export function applySyncState(room: RoomState, participant: Participant, state:
   }
   disableTracks(room, participant, state.trackSidsDisabled);
   // A leg that took over waits for it, even when nothing was received.
-  if (state.datachannelReceiveStates.length > 0 || participant.move.kind === 'triggered') {
-    room.outbox.toLeg({
-      kind: 'receivedUpTo',
-      leg: participant.leg,
-      states: state.datachannelReceiveStates.map((entry) => ({
-        publisherSid: entry.publisherSid,
-        sequence: entry.lastSeq,
-      })),
-    });
-  }
+  room.outbox.toLeg({
+    kind: 'receivedUpTo',
+    leg: participant.leg,
+    states: state.datachannelReceiveStates.map((entry) => ({
+      publisherSid: entry.publisherSid,
+      sequence: entry.lastSeq,
+    })),
+  });
 }

@@ -3,7 +3,7 @@ import type { ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import { backupTimedOut } from './backup-codecs.ts';
 import { closeRoom } from './close-room.ts';
 import { refreshToken } from './join.ts';
-import { removeParticipant } from './leave.ts';
+import { closeLeftLegs, removeParticipant } from './leave.ts';
 import { retireOldLegs, switchTracks } from './move-tracks.ts';
 import { holdTimedOut, moveTimedOut, successorsTimedOut } from './moving.ts';
 import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
@@ -41,6 +41,8 @@ function fireRoomTimer(room: RoomState, kind: string, id: string): void {
   switch (kind) {
     case 'empty':
       return closeRoom(room, 'idle', 'room-idle');
+    case 'leftLegs':
+      return closeLeftLegs(room, false);
     case 'batch':
       return flushBatchedUpdates(room);
     case 'roomUpdate':

@@ -1,11 +1,12 @@
 /** The facts of one room and the collectors of one step; the functions beside it work on this. */
 import { RelayFallback } from './relay-fallback.ts';
 import { Codec, Room as RoomMessage, TimedVersion } from '@livekit/protocol';
-import type { ConnectionId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
+import type { ConnectionId, LegId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
 import { roomSid } from '../protocol/ids.ts';
 import { Speakers } from '../quality/speakers.ts';
 import type { RoomCloseReason } from './events.ts';
 import { Outbox } from './outbox.ts';
+import type { DataTrack } from './data-tracks.ts';
 import type { Participant } from './participant.ts';
 import type { SavedParticipant, SavedRoom } from './saved-room.ts';
 import { bareName, type Track } from './track.ts';
@@ -50,10 +51,15 @@ export class RoomState {
   readonly connections = new Map<ConnectionId, Participant>();
   /** Public tracks, in the order in which they became public. */
   readonly tracks = new Map<TrackSid, Track>();
+  /** By sid. */
+  readonly dataTracks = new Map<string, DataTrack>();
+  lastDataHandle = 0;
   readonly rpcs = new Map<string, PendingRpc>();
   readonly nonces = new Map<string, number>();
   /** By identity: tokens whose `nbf` (Unix seconds) is earlier do not let in any more. */
   readonly revocations: Map<string, number>;
+  /** Of those who went to other rooms, with the times at which they end. */
+  readonly leftLegs = new Map<LegId, number>();
   departures: Departure[] = [];
   readonly speakers: Speakers<ParticipantSid>;
 

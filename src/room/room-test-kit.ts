@@ -53,6 +53,7 @@ export const testSettings: RoomSettings = {
   maxAttributesBytes: 50,
   maxNameLength: 40,
   maxTracksPerParticipant: 6,
+  enableDataTracks: true,
   activeLevelDbov: 35,
   minPercentile: 40,
   speakerIntervalMs: 400,

@@ -20,6 +20,7 @@ export type RoomSettings = {
   maxAttributesBytes: number;
   maxNameLength: number;
   maxTracksPerParticipant: number;
+  enableDataTracks: boolean;
   /** Loudness that counts as speaking, in dB below full scale. */
   activeLevelDbov: number;
   /** Share of an interval, in percent, that must be that loud. */
@@ -73,6 +74,8 @@ export const timing = {
   connectionQualityMs: 5_000,
   /** How long before a loss was noticed a client may have missed messages: two ping timeouts. */
   missedSignalMs: 30_000,
+  /** livekit-client comes back within half a second, and its connections are up two seconds later. */
+  leftLegMs: 5_000,
   rpcAckTimeoutMs: 2_000,
   rpcDefaultTimeoutMs: 10_000,
 } as const;
@@ -80,6 +83,8 @@ export const timing = {
 export const bound = {
   pendingTracks: 20,
   queuedTracks: 20,
+  /** Of one participant. */
+  dataTracks: 100,
   rememberedCids: 200,
   unknownWishes: 1_000,
   declaredCodecs: 4,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Ping, UpdateDataSubscription, UpdateVideoLayers } from '@livekit/protocol';
+import { Ping, UpdateVideoLayers } from '@livekit/protocol';
 import { TestRoom } from './room-test-kit.ts';
 
 describe('messages', () => {
@@ -11,7 +11,6 @@ describe('messages', () => {
     const before = room.room.snapshot();
     for (const message of [
       { case: 'updateLayers', value: new UpdateVideoLayers({ trackSid: 'TR_1' }) },
-      { case: 'updateDataSubscription', value: new UpdateDataSubscription() },
       { case: 'ping', value: 1n },
       { case: 'pingReq', value: new Ping() },
     ] as const) {

@@ -15,6 +15,7 @@ import {
   type UpdateSubscription,
 } from '@livekit/protocol';
 import { reasonOfClient, socketClose } from './close-reason.ts';
+import { publishDataTrack, unpublishDataTrack, updateDataSubscription } from './data-tracks.ts';
 import { refreshToken } from './join.ts';
 import { closeSocket, removeParticipant, socketLost } from './leave.ts';
 import { brokenLimit, mergeAttributes } from './limits.ts';
@@ -22,7 +23,7 @@ import { passDescription } from './moving.ts';
 import type { Participant } from './participant.ts';
 import { toSubscriptionRules } from './permissions.ts';
 import { addTrack, handleMute, updateTrackDetails } from './publishing.ts';
-import { respond, type EchoedRequest } from './request-response.ts';
+import { respond } from './request-response.ts';
 import { applySyncState } from './resume.ts';
 import type { RoomState } from './room-state.ts';
 import { applySettings, wishTracks } from './subscriptions.ts';
@@ -88,13 +89,14 @@ function dispatch(room: RoomState, from: Participant, message: SignalRequest['me
       return updateTrackDetails(room, from, { trackSid, details, echo: message });
     }
     case 'publishDataTrackRequest':
-      return refuseDataTrack(room, from, { case: 'publishDataTrack', value: message.value });
+      return publishDataTrack(room, from, message.value);
     case 'unpublishDataTrackRequest':
-      return refuseDataTrack(room, from, { case: 'unpublishDataTrack', value: message.value });
+      return unpublishDataTrack(room, from, message.value);
+    case 'updateDataSubscription':
+      return updateDataSubscription(room, from, message.value);
     case 'storeDataBlobRequest':
     case 'getDataBlobRequest':
       return refuseDataBlob(room, from, message.value.requestId);
-    case 'updateDataSubscription':
     case 'updateLayers':
     case 'ping':
     case 'pingReq':
@@ -173,15 +175,6 @@ export function describeParticipant(
   participant.attributes = described.attributes;
   participantChanged(room, participant, 'detail');
   refreshToken(room, participant);
-}
-
-function refuseDataTrack(room: RoomState, from: Participant, request: EchoedRequest): void {
-  const isAllowed = from.grants.canPublishData;
-  respond(room, from, {
-    reason: isAllowed ? RequestResponse_Reason.UNSUPPORTED_TYPE : RequestResponse_Reason.NOT_ALLOWED,
-    message: isAllowed ? 'data tracks are not supported' : 'publishing data is not allowed',
-    request,
-  });
 }
 
 function refuseDataBlob(room: RoomState, from: Participant, requestId: number): void {

@@ -10,6 +10,7 @@ import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
 import { chooseQuality, priorityOf, type TrackSettings } from '../quality/layers.ts';
 import { nextLegOf } from './move-state.ts';
+import { settleDataTracks } from './data-tracks.ts';
 import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
 import { maySubscribe } from './permissions.ts';
 import type { RoomState } from './room-state.ts';
@@ -230,12 +231,14 @@ export function computeWanted(room: RoomState, participant: Participant, version
       ...(participant.wanted?.subscriptions.filter(({ trackSid }) => !room.tracks.has(trackSid)) ?? []),
     );
   }
+  const dataTracks = settleDataTracks(room, participant);
   return {
     version,
     canSubscribe: participant.grants.canSubscribe,
     canPublishData: participant.grants.canPublishData,
     publications: [...participant.tracks.values()].map((track) => track.toWanted()),
     subscriptions,
+    ...(dataTracks.length === 0 ? {} : { dataTracks }),
   };
 }
 
@@ -344,6 +347,7 @@ function sameWanted(a: WantedOfLeg, b: WantedOfLeg): boolean {
   return (
     a.canSubscribe === b.canSubscribe &&
     a.canPublishData === b.canPublishData &&
+    JSON.stringify(a.dataTracks) === JSON.stringify(b.dataTracks) &&
     sameElements(a.publications, b.publications) &&
     sameElements(a.subscriptions, b.subscriptions)
   );

@@ -164,6 +164,17 @@ export class Track {
     return this.applyActual([backup, ...(this.source === undefined ? [] : [this.source]), ...this.backups], nowMs);
   }
 
+  /** Nothing carries it any more, here or to come from elsewhere. */
+  lose(): void {
+    this.isPublic = false;
+    this.source = undefined;
+    this.successor = undefined;
+    this.predecessorId = undefined;
+    this.subscribedTold = false;
+    this.dynacast = undefined;
+    this.#wanted = undefined;
+  }
+
   hasCid(cid: string): boolean {
     return cid !== '' && this.codecs.some((codec) => codec.cid === cid);
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { RoomEvent } from '@livekit/rtc-node';
 import { AdminClient } from '../../src/cli/admin-client.ts';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestBrowser, type BrowserClient, type PageWindow } from '../kit/browser.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { LightClient } from '../kit/light-client.ts';
@@ -331,11 +332,12 @@ describe('a media node with twenty calls that is drained by moving them', () => 
   const watchAll = (): Promise<unknown> => Promise.all(everybody().map((caller) => caller.watch()));
 
   /** Everything flows, and nobody noticed more than a gap. */
-  async function assertUnnoticed(t: TestContext): Promise<void> {
+  async function assertUnnoticed(t: TestContext, during: string): Promise<void> {
     const gaps = (await Promise.all(everybody().map((caller) => caller.gaps()))).flat();
     for (const [what, list] of Map.groupBy(gaps, ({ kind, client }) => `${kind} in ${client}`)) {
       const gapsMs = list.map(({ gapMs }) => gapMs);
       t.diagnostic(`${what}: longest gap ${summary(gapsMs)}`);
+      tellBench(`${during}: longest gap of ${what}`, delayFigures(gapsMs));
       assert.ok(Math.max(...gapsMs) < gapBoundMs, `${what}: ${summary(gapsMs)}`);
     }
     for (const [room, callers] of calls) {
@@ -399,8 +401,12 @@ describe('a media node with twenty calls that is drained by moving them', () => 
     await waitForState(media(0), 'DRAINED');
     const drainedMs = Math.round(performance.now() - startedAtMs);
     t.diagnostic(`${calls.size} rooms with ${everybody().length} participants moved within ${drainedMs} ms`);
+    tellBench(
+      `a node with ${calls.size} calls of ${everybody().length} people is empty after`,
+      delayFigures([drainedMs]),
+    );
     assert.ok(drainedMs < drainedWithinMs);
-    await assertUnnoticed(t);
+    await assertUnnoticed(t, 'drain');
   });
 
   it('serves on when it is undrained in the middle', async (t) => {
@@ -414,7 +420,7 @@ describe('a media node with twenty calls that is drained by moving them', () => 
       await begun;
       await admin().step(node.nodeId, 'undrain', {});
       await waitForState(node, 'SERVING');
-      await assertUnnoticed(t);
+      await assertUnnoticed(t, 'drain that is taken back');
       [left = 0] = await settled([node, other]);
       t.diagnostic(`${left} of ${everybody().length} participants have stayed`);
       halfEmpty = node;
@@ -440,7 +446,7 @@ describe('a media node with twenty calls that is drained by moving them', () => 
     await leader.kill();
     await waitForState(node, 'DRAINED');
     t.diagnostic(`${resumes} resumes of light clients so far`);
-    await assertUnnoticed(t);
+    await assertUnnoticed(t, 'drain whose leader dies');
     await settled(cluster.media.filter((other) => other !== media(0) && other !== node));
   });
 

@@ -8,6 +8,7 @@ import { LeaveRequest_Action } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { AdminClient } from '../../src/cli/admin-client.ts';
 import type { NodeReport } from '../../src/protocol/node-report.ts';
+import { delayFigures, tellBench } from '../kit/bench-figures.ts';
 import { TestCluster, type ClusterProcess } from '../kit/cluster.ts';
 import { freePort } from '../kit/free-ports.ts';
 import { LightClient } from '../kit/light-client.ts';
@@ -144,9 +145,9 @@ describe('a media node that is taken out of service', () => {
     assert.notEqual(cluster.hostOf('late'), node);
     const clients = await back;
     const { code, out, err } = await drained;
-    t.diagnostic(
-      `${rooms.length} rooms are moved by reconnects, drained after ${Math.round(performance.now() - startedAtMs)} ms`,
-    );
+    const drainedMs = performance.now() - startedAtMs;
+    t.diagnostic(`${rooms.length} rooms are moved by reconnects, drained after ${Math.round(drainedMs)} ms`);
+    tellBench(`a node with ${rooms.length} calls of clients that reconnect is empty after`, delayFigures([drainedMs]));
     assert.equal(code, 0, err);
     assert.match(out, /DRAINING/);
     assert.match(out, new RegExp(`${node.nodeId} DRAINED`));

@@ -11,7 +11,7 @@ import { TestBrowser } from '../kit/browser.ts';
 import { BrowserPeer } from '../kit/browser-peer.ts';
 import { childrenNamed, killChild } from '../kit/child-process.ts';
 import { LightSignal } from '../kit/light/light-signal.ts';
-import { mediaPaths } from '../kit/media-paths.ts';
+import { mediaPaths, pictureGoesOn } from '../kit/media-paths.ts';
 import { Scrape } from '../kit/metrics.ts';
 import { TestNetwork } from '../kit/network.ts';
 import { startNodeProcess, type ProcessNode, type RawConfig } from '../kit/node.ts';
@@ -247,17 +247,7 @@ describe('a server that clients reach through a firewall', { skip: skip === '' ?
       },
       { timeoutMs: 45_000, intervalMs: 100 },
     );
-    // Whoever joined anew has published anew.
-    let seen: { sid: string; frames: number } | undefined;
-    await until(
-      async () => {
-        const [sid = ''] = await ana.published();
-        const frames = (await ben.page.lookAt(sid))?.framesDecoded ?? 0;
-        if (seen?.sid !== sid) seen = { sid, frames };
-        return frames > seen.frames + 10 ? '' : `ben has ${frames} frames of ${sid}`;
-      },
-      { timeoutMs: 45_000, intervalMs: 100 },
-    );
+    await pictureGoesOn(ana, ben);
     // Nobody had to wait until ICE consent expired.
     const why = node.log.lines.filter(({ msg }) => msg === 'leg failed').map(({ detail }) => detail);
     assert.ok(why.includes('the relay of the client is gone'), why.join());

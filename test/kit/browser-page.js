@@ -66,13 +66,13 @@
 
   /** From now on the page finds the server's media port at another one, by UDP alone. */
   function reroute(from, to) {
-    const { setRemoteDescription } = RTCPeerConnection.prototype;
+    const original = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, 'setRemoteDescription').value;
     RTCPeerConnection.prototype.setRemoteDescription = function setRerouted({ type, sdp }) {
       const lines = sdp.split('\r\n').filter((line) => !/^a=candidate:\S+ \d+ tcp /i.test(line));
       const moved = lines.map((line) =>
         line.startsWith('a=candidate:') ? line.replace(` ${from} typ`, ` ${to} typ`) : line,
       );
-      return setRemoteDescription.call(this, { type, sdp: moved.join('\r\n') });
+      return original.call(this, { type, sdp: moved.join('\r\n') });
     };
   }
 

@@ -235,7 +235,7 @@ export class BrowserClient {
 
   /** Waits until a video is decoded and seen. */
   async waitForPicture(trackSid: string, options: { frames?: number; timeoutMs?: number } = {}): Promise<VideoLook> {
-    const { frames = 10, timeoutMs = 15_000 } = options;
+    const { frames = 10, timeoutMs = 20_000 } = options;
     let look: VideoLook | undefined;
     await until(
       async () => {
@@ -283,7 +283,7 @@ export class BrowserClient {
     return this.page.evaluate((sid) => window.kit.encodings(sid), trackSid);
   }
 
-  async waitForSound(trackSid: string, timeoutMs = 15_000): Promise<void> {
+  async waitForSound(trackSid: string, timeoutMs = 20_000): Promise<void> {
     await until(
       async () => {
         const peak = await this.audioPeak(trackSid, 1200, 0.02);
@@ -295,7 +295,7 @@ export class BrowserClient {
     );
   }
 
-  async waitForEvent(name: string, timeoutMs = 10_000): Promise<void> {
+  async waitForEvent(name: string, timeoutMs = 20_000): Promise<void> {
     await until(
       async () =>
         (await this.events()).includes(name) ? '' : `${this.identity} saw no ${name}: ${(await this.events()).join()}`,

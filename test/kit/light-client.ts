@@ -120,7 +120,7 @@ export class LightClient {
 
   private constructor(options: LightClientOptions) {
     this.#options = options;
-    this.#timeoutMs = options.timeoutMs ?? 10_000;
+    this.#timeoutMs = options.timeoutMs ?? 20_000;
     this.#token = options.token;
     this.#subscriber = new LightSubscriber(this.#peerOptions());
   }

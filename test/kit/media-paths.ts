@@ -1,5 +1,6 @@
 import type { PageWindow } from './browser.ts';
 import type { BrowserPeer } from './browser-peer.ts';
+import { until } from './until.ts';
 
 /** Only meaningful inside functions that run in the page. */
 declare const window: PageWindow;
@@ -21,4 +22,18 @@ export async function mediaPaths(peer: BrowserPeer): Promise<string[]> {
     }
     return found;
   }, undefined);
+}
+
+/** Waits until the one decodes pictures of the other again, who may have joined anew and then has published anew. */
+export async function pictureGoesOn(from: BrowserPeer, to: BrowserPeer): Promise<void> {
+  let seen: { sid: string; frames: number } | undefined;
+  await until(
+    async () => {
+      const [sid = ''] = await from.published();
+      const frames = (await to.page.lookAt(sid))?.framesDecoded ?? 0;
+      if (seen?.sid !== sid) seen = { sid, frames };
+      return frames > seen.frames + 10 ? '' : `${to.identity} has ${frames} frames of ${sid}`;
+    },
+    { timeoutMs: 60_000, intervalMs: 100 },
+  );
 }

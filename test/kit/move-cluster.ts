@@ -170,7 +170,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
       const again = setInterval(ask, 100).unref();
       ask();
     },
-    left: async (from, sids, timeoutMs = 10_000) => {
+    left: async (from, sids, timeoutMs = 20_000) => {
       await until(
         () => {
           const here = sids.flatMap((sid) => cluster.legOf(from, sid) ?? []);

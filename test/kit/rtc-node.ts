@@ -142,7 +142,7 @@ export class RtcClient {
   }
 
   /** Waits until a track of this publisher is subscribed. */
-  async waitForTrack(identity: string, kind: 'audio' | 'video', timeoutMs = 10_000): Promise<SubscribedTrack> {
+  async waitForTrack(identity: string, kind: 'audio' | 'video', timeoutMs = 20_000): Promise<SubscribedTrack> {
     const wanted = kind === 'audio' ? TrackKind.KIND_AUDIO : TrackKind.KIND_VIDEO;
     let found: SubscribedTrack | undefined;
     await until(

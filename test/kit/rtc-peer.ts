@@ -133,7 +133,7 @@ export class RtcPeer implements Peer {
   async waitForSubscriber(trackSid: string): Promise<void> {
     const publication = this.rtc.local.trackPublications.get(trackSid);
     if (!publication) throw new Error(`${this.identity} does not publish ${trackSid}`);
-    await withDeadline(publication.waitForSubscription(), `a subscriber of ${trackSid} of ${this.identity}`, 10_000);
+    await withDeadline(publication.waitForSubscription(), `a subscriber of ${trackSid} of ${this.identity}`, 20_000);
   }
 
   async see(identity: string): Promise<PeerView | undefined> {

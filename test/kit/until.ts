@@ -11,7 +11,7 @@ export type UntilOptions = {
  * what was still wrong instead of "timed out". An exception of the check counts as a complaint.
  */
 export async function until(complaint: () => string | Promise<string>, options: UntilOptions = {}): Promise<void> {
-  const { timeoutMs = 10_000, intervalMs = 20 } = options;
+  const { timeoutMs = 20_000, intervalMs = 20 } = options;
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
     const last = await complain(complaint);

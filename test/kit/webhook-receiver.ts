@@ -48,7 +48,7 @@ export class WebhookTarget {
     return this.received.map(({ event }) => event).filter((event) => event.room?.name === name);
   }
 
-  async waitFor(room: string, event: string, timeoutMs = 15_000): Promise<WebhookEvent> {
+  async waitFor(room: string, event: string, timeoutMs = 20_000): Promise<WebhookEvent> {
     let found: WebhookEvent | undefined;
     await until(
       () => {

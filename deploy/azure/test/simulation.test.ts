@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { after, before, describe, it } from 'node:test';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { ScaleScenario } from '../simulate/scale-scenario.ts';
+import { until } from '../../../test/kit/until.ts';
 import { simulateDeployment, type SimulatedDeployment } from './simulated-deployment.ts';
 
 const run = promisify(execFile);
@@ -59,14 +60,19 @@ describe('a simulated deployment', () => {
 
   it('tells on the command line who leads its capacity, and what it sees', async () => {
     const config = path.join(simulation().masters[0]?.folder ?? '', 'etc/plenum/plenum.yaml');
-    const report = JSON.parse(await plenum(['capacity', 'status', '--json', '--config', config])) as {
-      provider: string;
-      machines: { phase: string; instanceId: string }[];
-    };
-    assert.equal(report.provider, 'azure');
-    assert.deepEqual(
-      report.machines.map(({ phase, instanceId }) => [phase, instanceId]),
-      [['serving', [...simulation().media.keys()][0]]],
+    // The leader tells of its last look, which may have been before the media node reported in.
+    await until(
+      async () => {
+        const answer = await plenum(['capacity', 'status', '--json', '--config', config]);
+        const report = JSON.parse(answer) as { provider: string; machines: { phase: string; instanceId: string }[] };
+        assert.equal(report.provider, 'azure');
+        assert.deepEqual(
+          report.machines.map(({ phase, instanceId }) => [phase, instanceId]),
+          [['serving', [...simulation().media.keys()][0]]],
+        );
+        return '';
+      },
+      { timeoutMs: 60_000 },
     );
   });
 

@@ -193,6 +193,30 @@ export function resumeSuite(start: StartTarget): void {
       await bob.leave();
     });
 
+    it('loses and repeats no reliable packet when the socket breaks again before the resume is over', async () => {
+      const alice = await browser.join({ url: proxy.url, room: 'twice', identity: 'alice' });
+      const bob = await joinLight('twice', 'bob');
+      await alice.publishMicrophone();
+      await alice.evaluate(sendNumbered, { first: 0, count: 1 });
+      await bob.waitForPacket((packet) => textOf(packet) === 'n0');
+      proxy.cut();
+      const sending = alice.evaluate(sendNumbered, { first: 1, count: 100 });
+      // The resume is answered, and the client holds back what it sends until the connections are up again.
+      await until(
+        async () => ((await alice.evaluate(isWaitingForConnections, undefined)) ? '' : 'it does not resume'),
+        {
+          intervalMs: 20,
+        },
+      );
+      proxy.cut();
+      await alice.waitForEvent('reconnected', 15_000);
+      await sending;
+      const expected = Array.from({ length: 101 }, (_, index) => `n${index}`);
+      await until(() => missing(expected, bob.packets.map(textOf)));
+      await alice.close();
+      await bob.leave();
+    });
+
     it('joins anew when the server asks for it, and publishes again', async () => {
       const alice = await browser.join({ url: proxy.url, room: 'anew', identity: 'alice' });
       const bob = await joinLight('anew', 'bob');
@@ -205,6 +229,12 @@ export function resumeSuite(start: StartTarget): void {
       await alice.close();
       await bob.leave();
     });
+
+    /** In the page: livekit-client 2.23 is in `waitForPCReconnected`. */
+    function isWaitingForConnections(): Promise<boolean> {
+      const { engine } = window.room as unknown as { engine: { pcState: number } };
+      return Promise.resolve(engine.pcState === 3);
+    }
 
     /** In the page: reliable packets `n<first>…`, one every 50 ms. */
     async function sendNumbered({ first, count }: { first: number; count: number }): Promise<void> {

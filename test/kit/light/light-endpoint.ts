@@ -68,7 +68,7 @@ export class LightEndpoint {
     const profiles = options.srtpProfiles === undefined ? [] : [options.srtpProfiles.join(':')];
     const child = spawn(binary, profiles, { stdio: ['pipe', 'pipe', 'inherit'] });
     const endpoint = new LightEndpoint(child);
-    await withDeadline(endpoint.#hello.promise, 'greeting of the light endpoint', 10_000);
+    await withDeadline(endpoint.#hello.promise, 'greeting of the light endpoint', 20_000);
     return endpoint;
   }
 
@@ -118,7 +118,7 @@ export class LightEndpoint {
   /** @param options.reset start delays and the other measurements "since the last reset" anew. */
   async totals(options: { reset?: boolean } = {}): Promise<EndpointTotals> {
     const asked = this.#ask('totals', 0, { reset: options.reset });
-    return this.#toTotals(await withDeadline(asked.answer, 'totals of the light endpoint', 10_000));
+    return this.#toTotals(await withDeadline(asked.answer, 'totals of the light endpoint', 20_000));
   }
 
   /** @param frameBytes sizes of encoded frames. @returns the number by which streams name it. */

@@ -211,7 +211,7 @@ export class LightPeer {
     });
   }
 
-  async waitConnected(timeoutMs = 10_000): Promise<void> {
+  async waitConnected(timeoutMs = 20_000): Promise<void> {
     await this.waitFor(
       () => this.connected,
       () => `connection: ice ${this.ice}, dtls ${this.dtls}`,
@@ -220,7 +220,7 @@ export class LightPeer {
   }
 
   /** Resolves once the condition holds; it is looked at after every event of this peer. */
-  async waitFor(condition: () => boolean, what: string | (() => string), timeoutMs = 10_000): Promise<void> {
+  async waitFor(condition: () => boolean, what: string | (() => string), timeoutMs = 20_000): Promise<void> {
     if (condition()) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const look = (): void => {
@@ -281,7 +281,7 @@ export class LightPeer {
 
   /** Waits for an unbroken run of packets (and a VP8 key frame since the stream began), told by the endpoint at once. */
   async watch(ssrc: number, options: WatchOptions = {}): Promise<StreamStats> {
-    const timeoutMs = options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? 20_000;
     const asked = this.#wiring.ask('watch', { ssrc, ms: options.contiguousMs ?? 0, key: options.keyFrame ?? false });
     const given = Promise.withResolvers<never>();
     options.signal?.addEventListener('abort', () => given.reject(new Error('given up')));
