@@ -13,11 +13,13 @@ const pauseAfterMs = 500;
 const resumeAfterMs = 3000;
 const longestResumeAfterMs = 60_000;
 /** Estimates stand still under loss, however wide the path has become: after so many times its wait a track is tried. */
-const trialFactor = 3;
+const trialFactor = 2;
 /** What arrives of a track that was resumed shows only after a while; nothing is paused before. */
 const graceMs = 3000;
 /** A track that has to stop again so soon was resumed in vain; it then waits twice as long. */
 const trialMs = 15_000;
+/** What the last ones gave back shows only after a while, in the estimate and in what arrives. */
+const pauseSpacingMs = 2000;
 /** One after the other: each changes what is left for the next. */
 const resumeSpacingMs = 1500;
 /** What flows may take a little more than the estimate, which lags behind and moves about. */
@@ -43,6 +45,7 @@ type TrackState = {
 export class CongestionControl {
   #tracks = new Map<string, TrackState>();
   #lastResumeMs = Number.NEGATIVE_INFINITY;
+  #lastPauseMs = Number.NEGATIVE_INFINITY;
 
   /** Tracks that have to wait. */
   get paused(): ReadonlySet<string> {
@@ -132,7 +135,8 @@ export class CongestionControl {
   /** The track does not fit although it flows, or fits although it is paused. */
   #change(state: TrackState, nowMs: number): void {
     const lastedMs = nowMs - (state.sinceMs ?? nowMs);
-    if (!state.paused && lastedMs >= pauseAfterMs && nowMs - this.#lastResumeMs >= graceMs) {
+    const isLate = nowMs - this.#lastPauseMs >= pauseSpacingMs || nowMs === this.#lastPauseMs;
+    if (!state.paused && lastedMs >= pauseAfterMs && isLate && nowMs - this.#lastResumeMs >= graceMs) {
       this.#pause(state, nowMs);
     } else if (state.paused && lastedMs >= state.waitMs && nowMs - this.#lastResumeMs >= resumeSpacingMs) {
       this.#resume(state, nowMs);
@@ -144,6 +148,7 @@ export class CongestionControl {
     state.waitMs = isInVain ? Math.min(state.waitMs * 2, longestResumeAfterMs) : resumeAfterMs;
     state.paused = true;
     state.pausedAtMs = nowMs;
+    this.#lastPauseMs = nowMs;
     state.sinceMs = undefined;
   }
 
