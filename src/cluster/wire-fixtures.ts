@@ -185,7 +185,7 @@ const hostToLeg: Samples<HostToLeg> = {
     final: true,
   },
   away: { kind: 'away', leg },
-  resume: { kind: 'resume', leg },
+  resume: { kind: 'resume', leg, mediaLost: true },
   receivedUpTo: { kind: 'receivedUpTo', leg, states: [{ publisherSid: leg, sequence: 65_536 }] },
   serverPacket: { kind: 'serverPacket', roomName, packet, reliable: true, recipients: [leg] },
   interceptRpc: { kind: 'interceptRpc', roomName, requestId: 'rpc-1', active: true },

@@ -196,7 +196,7 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   clientAnswer: { leg: text, id: number, sdp: text },
   clientCandidate: { leg: text, target: text, candidateInit: text, final: flag },
   away: { leg: text },
-  resume: { leg: text },
+  resume: { leg: text, mediaLost: optional(flag) },
   receivedUpTo: { leg: text, states: list(receivedState) },
   serverPacket: { roomName: text, packet: bytes, reliable: flag, recipients: list(text) },
   interceptRpc: { roomName: text, requestId: text, active: flag },

@@ -158,7 +158,7 @@ export class Leg implements DataMember {
       case 'away':
         return this.#options.room.data.away(this.legId);
       case 'resume':
-        return this.#resume();
+        return this.#resume(command.mediaLost ?? false);
       case 'receivedUpTo':
         return this.#receivedUpTo(command.states);
       case 'limitBandwidth':
@@ -374,8 +374,12 @@ export class Leg implements DataMember {
     this.#subscriber.setDesired(this.#streams.apply(desired), version);
   }
 
-  #resume(): void {
+  #resume(mediaLost: boolean): void {
     const leg = this.legId;
+    if (mediaLost) {
+      this.#publisher.transport?.renewPictures();
+      this.#subscriber.transport?.renewPictures();
+    }
     this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.resume(leg) });
     this.#subscriber.restart();
   }

@@ -56,6 +56,8 @@ export type TransportHome = {
   canConsume(producerId: string): boolean;
   observe(producer: types.Producer): Promise<void>;
   dataBus(): Promise<DataBus>;
+  /** All on this router that consume it, pipes included. */
+  consumersOf(producerId: string): Iterable<MediaConsumer>;
   forget(transport: PeerTransport): void;
 };
 
@@ -69,6 +71,7 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
   readonly #consumers = new Map<string, MediaConsumer>();
   #local: LocalTransport;
   #connected = false;
+  #renewsPictures = false;
   #state: TransportState = 'new';
   #closeReason: MediaCloseReason | undefined;
   #publisher: DataPublisher | undefined;
@@ -89,6 +92,7 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     this.#log = options.log;
     this.#transport.on('icestatechange', () => this.#updateState());
     this.#transport.on('dtlsstatechange', () => this.#updateState());
+    this.#transport.on('iceselectedtuplechange', () => this.#pathChanged());
     this.#transport.on('trace', (trace) => {
       if (trace.type === 'bwe') {
         this.emit('bandwidth', (trace.info as { availableBitrate: number }).availableBitrate);
@@ -166,6 +170,14 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
       ...this.#local,
       ice: { usernameFragment: ice.usernameFragment, password: ice.password, iceLite: true },
     };
+  }
+
+  /**
+   * The client was cut off. When it is there on another path, pictures in both directions begin with key frames: decoders
+   * would ask for one only after seconds of waiting for what was lost.
+   */
+  renewPictures(): void {
+    this.#renewsPictures = true;
   }
 
   async produce(options: ProduceOptions): Promise<MediaProducer> {
@@ -308,6 +320,20 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
       throw this.#failure('the data channels', error);
     });
     this.#assertOpen();
+  }
+
+  #pathChanged(): void {
+    if (!this.#renewsPictures) {
+      return;
+    }
+    this.#renewsPictures = false;
+    const ofOthers = [...this.#producers.keys()].flatMap((id) => [...this.#home.consumersOf(id)]);
+    for (const consumer of [...this.#consumers.values(), ...ofOthers]) {
+      if (consumer.kind === 'video' && !consumer.closed) {
+        // It may close meanwhile.
+        consumer.requestKeyFrame().catch((error: unknown) => this.#log.debug({ err: error }, 'no key frame'));
+      }
+    }
   }
 
   #adoptProducer(producer: types.Producer): MediaProducer {

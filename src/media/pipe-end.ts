@@ -52,6 +52,11 @@ export class PipeEnd extends EventEmitter<PipeEndEvents> {
     return this.#closing !== undefined || this.#closeReason !== undefined;
   }
 
+  /** What it sends. */
+  get consumers(): ReadonlySet<MediaConsumer> {
+    return this.#consumers;
+  }
+
   /** Producers in either direction. */
   get streams(): number {
     return this.#consumers.size + this.#producers.size;

@@ -7,6 +7,7 @@ import { adoptTransport } from './adopt-transport.ts';
 import { DataBus } from './data-bus.ts';
 import { engineRefused, mediaClosed } from './errors.ts';
 import { localCandidates } from './local-candidates.ts';
+import type { MediaConsumer } from './media-consumer.ts';
 import { maxMessageBytes, type MediaCloseReason, type MediaSettings, type ProducerLevel } from './media-types.ts';
 import { lowBufferBytes } from './outgoing-stream.ts';
 import { PeerTransport } from './peer-transport.ts';
@@ -188,6 +189,16 @@ export class RoomRouter extends EventEmitter<RoomRouterEvents> {
     });
     this.#pipeEnds.add(end);
     return end;
+  }
+
+  *consumersOf(producerId: string): Iterable<MediaConsumer> {
+    for (const { consumers } of [...this.#transports, ...this.#pipeEnds]) {
+      for (const consumer of consumers.values()) {
+        if (consumer.producerId === producerId) {
+          yield consumer;
+        }
+      }
+    }
   }
 
   forget(transport: PeerTransport): void {

@@ -136,8 +136,11 @@ export type HostToLeg =
     }
   /** The client has lost its socket: until `resume`, what it holds back may come after what it sends. */
   | { kind: 'away'; leg: LegId }
-  /** A client came back with a new socket: answer with `resumed`, then restart ICE of the subscriber by a new offer. */
-  | { kind: 'resume'; leg: LegId }
+  /**
+   * A client came back with a new socket: answer with `resumed`, then restart ICE of the subscriber by a new offer.
+   * `mediaLost`: it did so because its media connection was gone, not only its socket.
+   */
+  | { kind: 'resume'; leg: LegId; mediaLost?: boolean }
   /** From `sync_state` after a resume: last reliable sequence that the client has seen of each publisher. */
   | { kind: 'receivedUpTo'; leg: LegId; states: { publisherSid: string; sequence: number }[] }
   /** A protobuf `DataPacket` of the server's own (SendData, PerformRpc) for these participants, or all of the room when empty. */

@@ -4,6 +4,7 @@ import {
   DisconnectReason,
   LeaveRequest,
   LeaveRequest_Action,
+  ReconnectReason,
   SimulateScenario,
   SyncState,
   TrackInfo,
@@ -140,6 +141,24 @@ describe('failure of a leg', () => {
     room.actual(bob, { subscriber: 'connected' });
     room.pass(60_000);
     assert.equal(room.room.snapshot().participants.length, 1);
+  });
+
+  it('tells its leg of a resume after lost media from one after a lost socket, by what is known here and by what the client says', () => {
+    const room = new TestRoom();
+    const bob = room.enter('bob');
+    const mediaLost = (): boolean | undefined => room.toLeg('resume').at(-1)?.mediaLost;
+    room.askToResume(bob);
+    assert.equal(mediaLost(), false);
+    room.leg({ kind: 'resumed', leg: bob.sid, lastReliableSequence: 0 });
+    room.leg({ kind: 'failed', leg: bob.sid, failure: 'ice-lost', detail: '' });
+    room.askToResume(bob);
+    assert.equal(mediaLost(), true);
+    room.leg({ kind: 'resumed', leg: bob.sid, lastReliableSequence: 0 });
+    room.actual(bob, { subscriber: 'connected' });
+    for (const reason of [ReconnectReason.RR_PUBLISHER_FAILED, ReconnectReason.RR_SIGNAL_DISCONNECTED]) {
+      room.askToJoin('bob', { resume: { participantSid: bob.sid, reason } });
+      assert.equal(mediaLost(), reason === ReconnectReason.RR_PUBLISHER_FAILED);
+    }
   });
 
   it('only closes the socket of a client that does not know how to resume by word', () => {

@@ -305,7 +305,7 @@ function abortMove(room: RoomState, participant: Participant, { failure }: { fai
       room.outbox.toLeg({ ...offer, leg: participant.leg });
     }
     if (participant.resuming !== undefined) {
-      room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
+      room.outbox.toLeg({ kind: 'resume', leg: participant.leg, mediaLost: participant.iceLost });
     }
   }
 }

@@ -2,6 +2,7 @@
 import {
   DisconnectReason,
   LeaveRequest_Action,
+  ReconnectReason,
   ReconnectResponse,
   RoomUpdate,
   type SyncState,
@@ -22,6 +23,8 @@ import { bound, timing } from './settings.ts';
 import { disableTracks, isReceived, sendPermission, tellSubscribed, wishTracks } from './subscriptions.ts';
 import { sendInfoBytes } from './updates.ts';
 import { encodeSignal, encodeUpdate } from './wire.ts';
+
+const mediaFailures = [ReconnectReason.RR_PUBLISHER_FAILED, ReconnectReason.RR_SUBSCRIBER_FAILED];
 
 /** A resume of a session that nobody knows: the client has to join anew. Never answered with `join`. */
 export function refuseResume(connectionId: ConnectionId): HostToGateway[] {
@@ -57,10 +60,15 @@ export function startResume(room: RoomState, connectionId: ConnectionId, join: J
   const isEntering = entersByResume(room, participant);
   const handOverMs = resumesOnNextLeg(room, participant);
   if (handOverMs === undefined && !isEntering) {
-    room.outbox.toLeg({ kind: 'resume', leg: participant.leg });
+    room.outbox.toLeg({ kind: 'resume', leg: participant.leg, mediaLost: hasLostMedia(participant, join) });
   }
   const answeredWithinMs = timing.resumeAnswerTimeoutMs + (handOverMs ?? 0);
   room.timers.set(`resumeAnswer:${participant.sid}`, room.nowMs + answeredWithinMs);
+}
+
+/** Whether the server has noticed that it lost its media, or it says so itself. */
+function hasLostMedia({ iceLost }: Participant, { resume }: JoinParameters): boolean {
+  return iceLost || mediaFailures.some((reason) => reason === resume?.reason);
 }
 
 /** The newest socket is the right one; a client that roams opens it before the server sees the old one die. */

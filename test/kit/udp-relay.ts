@@ -146,26 +146,34 @@ export class UdpRelay {
     this.setDown({ stopped: true });
   }
 
+  /** Clients come from other ports from now on, as from another network. What the target sends to the old ones is lost. */
+  rebind(): void {
+    for (const back of this.#backs.values()) {
+      back.close();
+    }
+    this.#backs.clear();
+  }
+
   close(): void {
     if (!this.#closed) {
       this.#closed = true;
       this.#up.close();
       this.#down.close();
       this.#front.close();
-      for (const back of this.#backs.values()) {
-        back.close();
-      }
+      this.rebind();
     }
   }
 
   #fromClient(packet: Buffer, from: RemoteInfo): void {
     const { address, port } = this.#options.target;
     const back = this.#backOf(from);
-    this.#up.push(packet, (due) => back.send(due, port, address, ignoreError));
+    this.#up.push(packet, (due) => {
+      if (this.#backs.get(keyOf(from)) === back) back.send(due, port, address, ignoreError);
+    });
   }
 
   #backOf(from: RemoteInfo): Socket {
-    const key = `${from.address}:${from.port}`;
+    const key = keyOf(from);
     let back = this.#backs.get(key);
     if (back === undefined) {
       back = createSocket('udp4', (packet) => {
@@ -176,6 +184,10 @@ export class UdpRelay {
     }
     return back;
   }
+}
+
+function keyOf({ address, port }: RemoteInfo): string {
+  return `${address}:${port}`;
 }
 
 /** A peer that went away shows as an error of the next send; on this bad network that is just another loss. */

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { DataPacket_Kind, DisconnectReason, LeaveRequest_Action, type DataPacket } from '@livekit/protocol';
+import {
+  DataPacket_Kind,
+  DisconnectReason,
+  LeaveRequest_Action,
+  ReconnectReason,
+  type DataPacket,
+} from '@livekit/protocol';
 import { SimulateScenarioKind, RoomEvent } from '@livekit/rtc-node';
 import { TestBrowser, type PageWindow } from '../../kit/browser.ts';
 import { LightClient, type LightClientOptions } from '../../kit/light-client.ts';
@@ -129,6 +135,41 @@ export function resumeSuite(start: StartTarget): void {
       assert.deepEqual(client.packets.map(textOf), ['hello', ...sent], `what ${client.identity} received`);
       assert.ok(client.packets.every((packet) => packet.kind === DataPacket_Kind.RELIABLE));
     }
+    await leaveAll(roamer, peer);
+  });
+
+  it('sees, and is seen, from a key frame on once it is back after its media was lost, and not after a lost socket', async (t) => {
+    const room = 'pictures';
+    const peer = await joinLight(room, 'peer', { publish: { video: true } });
+    const target = { address: '127.0.0.1', port: node.hostOf(room).mediaPort };
+    const relay = await UdpRelay.start({ target });
+    t.after(() => relay.close());
+    const reroute = () => ({ address: '127.0.0.1', port: relay.port });
+    const roamer = await joinLight(room, 'roamer', { url: proxy.url, reroute, publish: { video: true } });
+    const views = [
+      { client: roamer, track: peer.publishedTrackSids[0] ?? '' },
+      { client: peer, track: roamer.publishedTrackSids[0] ?? '' },
+    ];
+    const keyFrames = (): Promise<number[]> =>
+      Promise.all(views.map(async ({ client, track }) => (await client.stats(track)).keyFrames));
+    const flows = (): Promise<unknown> =>
+      Promise.all(views.map(({ client, track }) => client.waitForTrack(track, { contiguousMs: 300 })));
+    await Promise.all(views.map(({ client, track }) => client.waitForTrack(track, { keyFrame: true })));
+    await flows();
+    const before = await keyFrames();
+    const comeBack = async (reason: ReconnectReason): Promise<void> => {
+      proxy.cut('client');
+      relay.rebind();
+      await roamer.resume(reason);
+      await flows();
+    };
+    await comeBack(ReconnectReason.RR_SIGNAL_DISCONNECTED);
+    assert.deepEqual(await keyFrames(), before);
+    await comeBack(ReconnectReason.RR_PUBLISHER_FAILED);
+    await until(async () => {
+      const now = await keyFrames();
+      return now.every((count, index) => count > (before[index] ?? 0)) ? '' : `${now.join()}, before ${before.join()}`;
+    });
     await leaveAll(roamer, peer);
   });
 
