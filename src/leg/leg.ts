@@ -18,6 +18,7 @@ import { handsOverRepeats, missesReturningTracks } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
 import { handlesIn, routesOut } from './data-track-frame.ts';
 import { LegData } from './leg-data.ts';
+import { moveTiming } from './move-timing.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import { PublisherPeer } from './publisher-peer.ts';
 import { publishedFacts, subscribedFacts } from './quality-facts.ts';
@@ -47,19 +48,6 @@ export type LegOptions = {
   log: Logger;
   send: (message: LegToHost) => void;
 };
-
-/** Nobody may be left to take back what was made ready, e.g. when the host and the leader of a drain are lost. */
-const waitingLifeMs = 20_000;
-/** What is under way on the old leg gets so long to end. */
-const holdTimeoutMs = 1000;
-/** A round trip or two: a client that is coming back sends nothing new. */
-const silenceMs = 100;
-/** Of data at other nodes; one that takes longer is about to be given up. */
-const arrivalTimeoutMs = 500;
-/** Of a client that goes on to send to a leg that has ended; it travels by way of the host. */
-const maxLateBytes = 1 << 20;
-/** Clients tell what they have received right after the answer to a resume. */
-const stateTimeoutMs = 3000;
 
 /** The messages of a host that concern one leg after it was opened. */
 export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' | 'keep' }>;
@@ -112,7 +100,7 @@ export class Leg implements DataMember {
     this.#streams = this.#createStreamWatch();
     this.#applyWanted();
     if (this.#phase === 'waiting') {
-      this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
+      this.#expiry = setTimeout(() => this.#expire(), moveTiming.waitingLifeMs).unref();
     }
   }
 
@@ -406,8 +394,8 @@ export class Leg implements DataMember {
     this.#phase = 'holding';
     this.#publisher.hold();
     const [isQuiet, isDelivered] = await Promise.all([
-      this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
-      this.#data.hold(holdTimeoutMs),
+      this.#subscriber.hold(how === 'in-place', moveTiming.holdTimeoutMs),
+      this.#data.hold(moveTiming.holdTimeoutMs),
       this.#lastPacketsOut(),
     ]);
     if (this.#phase !== 'holding' || this.#closed) {
@@ -432,14 +420,17 @@ export class Leg implements DataMember {
    */
   async #lastPacketsOut(): Promise<void> {
     await this.#clientIsSilent();
-    await Promise.race([this.#options.room.dataArrived(), delay(arrivalTimeoutMs, undefined, { ref: false })]);
+    await Promise.race([
+      this.#options.room.dataArrived(),
+      delay(moveTiming.arrivalTimeoutMs, undefined, { ref: false }),
+    ]);
   }
 
   async #clientIsSilent(): Promise<void> {
     const { now } = this.#options;
-    const deadlineMs = now() + holdTimeoutMs;
+    const deadlineMs = now() + moveTiming.holdTimeoutMs;
     for (;;) {
-      const leftMs = Math.min(this.#lastReliableMs + silenceMs, deadlineMs) - now();
+      const leftMs = Math.min(this.#lastReliableMs + moveTiming.silenceMs, deadlineMs) - now();
       if (leftMs <= 0 || this.#closed) {
         return;
       }
@@ -467,7 +458,7 @@ export class Leg implements DataMember {
     this.#publisher.activate(snapshot.publisher);
     if (how === 'resume') {
       this.#pendingData = data;
-      this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), stateTimeoutMs).unref();
+      this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), moveTiming.stateTimeoutMs).unref();
       this.#send({
         kind: 'resumed',
         leg: this.legId,
@@ -536,7 +527,7 @@ export class Leg implements DataMember {
   /** The client sends again what came after the number that the next leg tells it, if it has not forgotten it. */
   #passLate(packet: Uint8Array): void {
     this.#lateBytes += packet.byteLength;
-    if (this.#lateBytes <= maxLateBytes) {
+    if (this.#lateBytes <= moveTiming.maxLateBytes) {
       this.#send({ kind: 'late', leg: this.legId, packet });
     }
   }
