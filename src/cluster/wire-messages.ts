@@ -82,6 +82,7 @@ const joinParameters = shape<JoinParameters>({
   adaptiveStream: flag,
   singlePeerConnection: optional(flag),
   earlyMessages: optional(list(bytes)),
+  allowPause: optional(flag),
   autoSubscribeDataTracks: optional(flag),
   apiKey: text,
   tokenExpiresAtS: number,
@@ -183,6 +184,7 @@ const legIdentity = shape<LegIdentity>({
   canSubscribeMetrics: flag,
   client: clientFacts,
   singlePeerConnection: optional(flag),
+  allowPause: optional(flag),
 });
 
 const receivedState = shape<Extract<HostToLeg, { kind: 'receivedUpTo' }>['states'][number]>({

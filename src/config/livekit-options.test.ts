@@ -36,6 +36,7 @@ describe('a configuration of livekit-server', () => {
       ['audio/opus', 'video/vp8', 'video/h264'],
     );
     assert.equal(config.video.dynacast_pause_delay, 62.5);
+    assert.equal(config.rtc.congestion_control.allow_pause, true);
     assert.deepEqual([config.turn.enabled, config.turn.udp_port], [true, 3478]);
     assert.deepEqual(
       [config.node_limit.tracks, config.node_limit.bitrate_bps, config.node_limit.cpu],
@@ -49,8 +50,7 @@ describe('a configuration of livekit-server', () => {
       'node_selector',
       'room.enabled_codecs audio/red',
       'room.playout_delay',
-      'room.sync_streams',
-      'rtc.congestion_control',
+      'rtc.congestion_control.enabled',
       'rtc.interfaces',
       'rtc.packet_buffer_size_video',
       'rtc.pli_throttle',

@@ -48,6 +48,15 @@ const turnServer = z.strictObject({
   ttl: seconds.default(14_400).describe('Life of time-limited credentials in seconds.'),
 });
 
+const congestionControl = z.strictObject({
+  allow_pause: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Stop videos that do not fit a subscriber’s path, the least important ones first, and tell it so, instead of sending at least the lowest layer of each. Clients may choose for themselves (`subscriber_allow_pause`).',
+    ),
+});
+
 const rtc = z.strictObject({
   port_range_start: port.default(50_000).describe('First media port. Each worker takes one number, for UDP and TCP.'),
   port_range_end: port.default(59_999).describe('Last media port.'),
@@ -86,6 +95,7 @@ const rtc = z.strictObject({
     .describe(
       'Whose path is measured: of subscribers that receive something with layers to choose from, or of all that receive video. It takes about a third of the CPU time of a forwarded packet.',
     ),
+  congestion_control: congestionControl.prefault({}),
   reliable_queue_bytes: bytes
     .default(16_000_000)
     .describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
@@ -255,6 +265,12 @@ const room = z.strictObject({
       'In a cluster: participants of one room that a media node takes before further ones go to the next node. When all have as many, they share the rest. 0 = any number.',
     ),
   enable_remote_unmute: z.boolean().default(false).describe('Let the server API unmute tracks.'),
+  sync_streams: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Give the tracks of a participant that belong together (camera and microphone, shared screen and its sound) to subscribers in one stream, which browsers play in step at the price of delay. CreateRoom can ask for it too.',
+    ),
   enable_full_room_in_webhooks: z
     .boolean()
     .default(false)

@@ -24,6 +24,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     emptyTimeoutS: config.room.empty_timeout,
     departureTimeoutS: config.room.departure_timeout,
     maxParticipants: config.room.max_participants,
+    syncStreams: config.room.sync_streams,
     enableRemoteUnmute: config.room.enable_remote_unmute,
     fullRoomInWebhooks: config.room.enable_full_room_in_webhooks,
     resumeTimeoutMs: config.rtc.resume_timeout * 1000,
@@ -38,6 +39,7 @@ export function toRoomSettings(options: RoomSettingsOptions): RoomSettings {
     smoothIntervals: config.audio.smooth_intervals,
     dynacastPauseDelayMs: config.video.dynacast_pause_delay * 1000,
     givesKeepsakes: options.givesKeepsakes ?? false,
+    allowPause: config.rtc.congestion_control.allow_pause,
     forceRelay: config.rtc.force_relay,
     iceServersOf: (participant) => iceServersOf(options, participant),
   };

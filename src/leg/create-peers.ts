@@ -8,6 +8,7 @@ import { missesReturningTracks } from './client-quirks.ts';
 import type { LegOptions } from './leg.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import { PublisherPeer } from './publisher-peer.ts';
+import { sdpSessionId } from './session-id.ts';
 import { SingleSubscriber } from './single-subscriber.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
 
@@ -40,7 +41,7 @@ function createPublisher(
     home: () => ({ nodeId: room.nodeId, workerIndex }),
     producers: room,
     nextGeneration,
-    sessionId: newSessionId(),
+    sessionId: sdpSessionId(),
     ...(moved?.publisher === undefined ? {} : { continues: moved.publisher }),
     ...(receiver === undefined ? {} : { receiver }),
     log,
@@ -63,10 +64,11 @@ function createSubscriber(
     now,
     // Small and random: an answer that was meant for an earlier session must not fit by chance.
     firstOfferId: randomInt(1, 1000),
-    sessionId: newSessionId(),
+    sessionId: sdpSessionId(),
     ...(moved === undefined ? {} : { continues: moved.subscriber }),
     retiresSections: missesReturningTracks(identity.client),
     answerTimeoutMs,
+    allowPause: identity.allowPause === true,
     log,
     hooks: {
       ...hooks,
@@ -86,6 +88,7 @@ function createSingleSubscriber(
     now,
     retiresSections: missesReturningTracks(identity.client),
     answerTimeoutMs,
+    allowPause: identity.allowPause === true,
     ...(moved === undefined
       ? {}
       : { continues: { subscriber: moved.subscriber, channels: moved.publisher?.channels ?? [] } }),
@@ -96,9 +99,4 @@ function createSingleSubscriber(
       dataReady: hooks.subscribed,
     },
   });
-}
-
-/** RFC 8866 section 5.2: a number that no other session of this origin has. */
-function newSessionId(): string {
-  return String(randomInt(2 ** 47));
 }

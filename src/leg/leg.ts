@@ -19,13 +19,14 @@ import { handsOverRepeats } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
 import { handlesIn, routesOut } from './data-track-frame.ts';
 import { LegData } from './leg-data.ts';
+import { moveTiming } from './move-timing.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
 import type { PublisherPeer } from './publisher-peer.ts';
 import { publishedFacts, subscribedFacts } from './quality-facts.ts';
 import { QualityReporter } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
 import type { RoomMedia } from './room-media.ts';
-import { isStalled, StreamStates } from './stream-states.ts';
+import { StreamWatch } from './stream-watch.ts';
 import { SubscriberPeer } from './subscriber-peer.ts';
 import { TrafficMeter } from './traffic-meter.ts';
 
@@ -48,19 +49,6 @@ export type LegOptions = {
   send: (message: LegToHost) => void;
 };
 
-/** Nobody may be left to take back what was made ready, e.g. when the host and the leader of a drain are lost. */
-const waitingLifeMs = 20_000;
-/** What is under way on the old leg gets so long to end. */
-const holdTimeoutMs = 1000;
-/** A round trip or two: a client that is coming back sends nothing new. */
-const silenceMs = 100;
-/** Of data at other nodes; one that takes longer is about to be given up. */
-const arrivalTimeoutMs = 500;
-/** Of a client that goes on to send to a leg that has ended; it travels by way of the host. */
-const maxLateBytes = 1 << 20;
-/** Clients tell what they have received right after the answer to a resume. */
-const stateTimeoutMs = 3000;
-
 /** The messages of a host that concern one leg after it was opened. */
 export type LegCommand = Exclude<Extract<HostToLeg, { leg: string }>, { kind: 'open' | 'close' | 'keep' }>;
 
@@ -75,7 +63,7 @@ export class Leg implements DataMember {
   readonly #publisher: PublisherPeer;
   readonly #subscriber: Peers['subscriber'];
   readonly #quality = new QualityReporter();
-  readonly #streamStates = new StreamStates();
+  readonly #streams: StreamWatch;
   readonly #incoming = new TrafficMeter();
   readonly #outgoing = new TrafficMeter();
   readonly #data: LegData;
@@ -110,9 +98,10 @@ export class Leg implements DataMember {
     const { publisher, subscriber } = this.#createPeers();
     this.#publisher = publisher;
     this.#subscriber = subscriber;
+    this.#streams = this.#createStreamWatch();
     this.#applyWanted();
     if (this.#phase === 'waiting') {
-      this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
+      this.#expiry = setTimeout(() => this.#expire(), moveTiming.waitingLifeMs).unref();
     }
   }
 
@@ -208,14 +197,10 @@ export class Leg implements DataMember {
 
   /** Once a second. */
   observe(): void {
-    const producers = this.#options.room.producersOn(this.workerIndex);
     this.#countDroppedLossy();
     this.#options.room.data.passOverdue(this.legId);
-    const tracks = [...this.#subscriber.held.values()].map((held) => ({
-      trackSid: held.trackSid,
-      stalled: isStalled(held, producers),
-    }));
-    const states = this.#streamStates.observe(tracks);
+    // The host hears of streams from the leg in charge alone.
+    const states = this.isPresent ? this.#streams.observe() : [];
     if (states.length > 0) {
       this.#send({ kind: 'streamState', leg: this.legId, states });
     }
@@ -327,6 +312,20 @@ export class Leg implements DataMember {
     });
   }
 
+  #createStreamWatch(): StreamWatch {
+    const { room, workerIndex, now, moved } = this.#options;
+    return new StreamWatch({
+      subscriber: this.#subscriber,
+      wanted: () => this.#wanted.subscriptions,
+      producers: room.producersOn(workerIndex),
+      allowPause: this.identity.allowPause === true,
+      continues: moved !== undefined,
+      now,
+      onChanged: () => this.#applyWanted(),
+      log: this.#log,
+    });
+  }
+
   #setWanted(wanted: WantedLeg): void {
     if (wanted.version < this.#wanted.version) {
       return;
@@ -344,7 +343,7 @@ export class Leg implements DataMember {
       const successors = desired.flatMap(({ successor }) => (successor === undefined ? [] : [successor]));
       this.#options.room.setWishes(this, [...desired, ...successors]);
     }
-    this.#subscriber.setDesired(desired, version);
+    this.#subscriber.setDesired(this.#streams.apply(desired), version);
   }
 
   #resume(mediaLost: boolean): void {
@@ -379,8 +378,8 @@ export class Leg implements DataMember {
     this.#phase = 'holding';
     this.#publisher.hold();
     const [isQuiet, isDelivered] = await Promise.all([
-      this.#subscriber.hold(how === 'in-place', holdTimeoutMs),
-      this.#data.hold(holdTimeoutMs),
+      this.#subscriber.hold(how === 'in-place', moveTiming.holdTimeoutMs),
+      this.#data.hold(moveTiming.holdTimeoutMs),
       this.#lastPacketsOut(),
     ]);
     if (this.#phase !== 'holding' || this.#closed) {
@@ -405,14 +404,17 @@ export class Leg implements DataMember {
    */
   async #lastPacketsOut(): Promise<void> {
     await this.#clientIsSilent();
-    await Promise.race([this.#options.room.dataArrived(), delay(arrivalTimeoutMs, undefined, { ref: false })]);
+    await Promise.race([
+      this.#options.room.dataArrived(),
+      delay(moveTiming.arrivalTimeoutMs, undefined, { ref: false }),
+    ]);
   }
 
   async #clientIsSilent(): Promise<void> {
     const { now } = this.#options;
-    const deadlineMs = now() + holdTimeoutMs;
+    const deadlineMs = now() + moveTiming.holdTimeoutMs;
     for (;;) {
-      const leftMs = Math.min(this.#lastReliableMs + silenceMs, deadlineMs) - now();
+      const leftMs = Math.min(this.#lastReliableMs + moveTiming.silenceMs, deadlineMs) - now();
       if (leftMs <= 0 || this.#closed) {
         return;
       }
@@ -440,7 +442,7 @@ export class Leg implements DataMember {
     this.#publisher.activate(snapshot.publisher);
     if (how === 'resume') {
       this.#pendingData = data;
-      this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), stateTimeoutMs).unref();
+      this.#pendingDataTimer = setTimeout(() => this.#receivedUpTo([]), moveTiming.stateTimeoutMs).unref();
       this.#send({
         kind: 'resumed',
         leg: this.legId,
@@ -509,7 +511,7 @@ export class Leg implements DataMember {
   /** The client sends again what came after the number that the next leg tells it, if it has not forgotten it. */
   #passLate(packet: Uint8Array): void {
     this.#lateBytes += packet.byteLength;
-    if (this.#lateBytes <= maxLateBytes) {
+    if (this.#lateBytes <= moveTiming.maxLateBytes) {
       this.#send({ kind: 'late', leg: this.legId, packet });
     }
   }

@@ -33,6 +33,8 @@ export type SingleSubscriberOptions = {
   /** See `SubscriberSections`. */
   retiresSections: boolean;
   answerTimeoutMs: number;
+  /** See `LegIdentity`. */
+  allowPause: boolean;
   /** Of the leg that this one is to take over from; it then waits for `activate`. */
   continues?: { subscriber: SubscriberSnapshot; channels: PublisherSnapshot['channels'] };
   log: Logger;
@@ -92,6 +94,7 @@ export class SingleSubscriber implements OfferReceiver {
     this.#consumers = new TrackConsumers({
       sections: this.#sections,
       producers,
+      allowPause: options.allowPause,
       isContinued: continues !== undefined,
       isClosed: () => this.#closed || this.#transport?.closed === true,
       mustBeAlike: () => this.#phase === 'waiting',
@@ -106,6 +109,10 @@ export class SingleSubscriber implements OfferReceiver {
     if (continues !== undefined) {
       this.#restore(continues.subscriber);
     }
+  }
+
+  get transport(): PeerTransport | undefined {
+    return this.#transport;
   }
 
   get state(): TransportState {

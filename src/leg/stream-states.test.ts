@@ -23,6 +23,20 @@ describe('stream states', () => {
     assert.deepEqual(observed([true, false, true, false]), [undefined, undefined, undefined, undefined]);
   });
 
+  it('tells at once what was stopped on purpose', () => {
+    const states = new StreamStates();
+    assert.deepEqual(states.observe([{ trackSid: 'TR', stalled: true, certain: true }]), [
+      { trackSid: 'TR', paused: true },
+    ]);
+  });
+
+  it('tells of each track that flows once after a move, since the client may believe that it stopped', () => {
+    const states = new StreamStates({ continues: true });
+    const tracks = [{ trackSid: 'TR', stalled: false }];
+    assert.deepEqual(states.observe(tracks), [{ trackSid: 'TR', paused: false }]);
+    assert.deepEqual(states.observe(tracks), []);
+  });
+
   it('forgets tracks that are not there any more', () => {
     const states = new StreamStates();
     states.observe([{ trackSid: 'TR', stalled: true }]);

@@ -10,16 +10,25 @@ export type StreamState = Extract<LegToHost, { kind: 'streamState' }>['states'][
 /** Observations in a row before a track counts as stopped: a layer switch passes through "none" for a moment. */
 const neededObservations = 2;
 
+/** @param certain it does not flow because we stopped it */
+export type ObservedStream = { trackSid: string; stalled: boolean; certain?: boolean };
+
 export class StreamStates {
   #stalled = new Map<string, number>();
+  readonly #unknownCount: number;
+
+  /** @param continues another leg may have told that a track stopped: each is told once as it is found here */
+  constructor({ continues = false } = {}) {
+    this.#unknownCount = continues ? neededObservations : 0;
+  }
 
   /** To be called about once a second with all tracks. @returns what changed since the last call. */
-  observe(tracks: Iterable<{ trackSid: string; stalled: boolean }>): StreamState[] {
+  observe(tracks: Iterable<ObservedStream>): StreamState[] {
     const counts = new Map<string, number>();
     const states: StreamState[] = [];
-    for (const { trackSid, stalled } of tracks) {
-      const before = this.#stalled.get(trackSid) ?? 0;
-      const count = stalled ? Math.min(before + 1, neededObservations) : 0;
+    for (const { trackSid, stalled, certain = false } of tracks) {
+      const before = this.#stalled.get(trackSid) ?? this.#unknownCount;
+      const count = stalled ? (certain ? neededObservations : Math.min(before + 1, neededObservations)) : 0;
       counts.set(trackSid, count);
       if (count === neededObservations && before < neededObservations) {
         states.push({ trackSid: trackSid as TrackSid, paused: true });

@@ -28,6 +28,8 @@ export type SubscriberPeerOptions = {
   /** See `SubscriberSections`. */
   retiresSections: boolean;
   answerTimeoutMs: number;
+  /** See `LegIdentity`. */
+  allowPause: boolean;
   /** Of the leg that this one is to take over from; it then waits for `activate`. */
   continues?: SubscriberSnapshot;
   log: Logger;
@@ -80,6 +82,7 @@ export class SubscriberPeer {
     this.#consumers = new TrackConsumers({
       sections: this.#sections,
       producers,
+      allowPause: options.allowPause,
       isContinued: this.#isContinued,
       isClosed: () => this.#closed || this.#transport?.closed === true,
       mustBeAlike: () => this.#phase === 'waiting',

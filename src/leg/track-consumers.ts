@@ -14,6 +14,8 @@ import type { AppliedSettings, Held, SubscriberSections } from './subscriber-sec
 export type TrackConsumersOptions = {
   sections: SubscriberSections;
   producers: ConsumableProducers;
+  /** See `LegIdentity`. */
+  allowPause: boolean;
   /** The client's connection had other transports before. */
   isContinued: boolean;
   isClosed: () => boolean;
@@ -57,6 +59,7 @@ export class TrackConsumers {
   }
 
   async reconcile(transport: PeerTransport, desired: readonly WantedSubscription[]): Promise<void> {
+    const estimates = transport.alwaysEstimatesBandwidth || this.#options.allowPause;
     const plan = planSubscriptions({
       desired,
       held: this.#sections.held,
@@ -67,7 +70,7 @@ export class TrackConsumers {
           ? undefined
           : {
               kind: found.kind,
-              adaptable: found.kind === 'video' && (transport.alwaysEstimatesBandwidth || isAdaptable(found.facts)),
+              adaptable: found.kind === 'video' && (estimates || isAdaptable(found.facts)),
             };
       },
     });

@@ -148,6 +148,13 @@ export class MediaConsumer extends EventEmitter<MediaConsumerEvents> {
     }
   }
 
+  /** What arrives at the subscriber by its last report, in bit/s; 0 = nothing is known of it. */
+  async deliveredBps(): Promise<number> {
+    const sent = await this.#consumer.getStats().catch(() => []);
+    const stream = sent.find(({ type }) => type === 'outbound-rtp');
+    return stream === undefined ? 0 : stream.bitrate * (1 - Math.min(stream.fractionLost / 256, 1));
+  }
+
   /** For statistics of the transport only. */
   getStats(): Promise<(types.ConsumerStat | types.ProducerStat)[]> {
     return this.#consumer.getStats();

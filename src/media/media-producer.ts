@@ -10,10 +10,14 @@ export type MediaProducerEvents = {
   close: [reason: MediaCloseReason];
 };
 
+const minimumLifeMs = 900;
+
 /** One track from its publisher. */
 export class MediaProducer extends EventEmitter<MediaProducerEvents> {
   readonly #producer: types.Producer;
   #closeReason: MediaCloseReason | undefined;
+  /** Asked for all its subscribers together. */
+  #minimum: { atMs: number; bitrateBps: Promise<number> } | undefined;
 
   constructor(producer: types.Producer) {
     super();
@@ -78,9 +82,34 @@ export class MediaProducer extends EventEmitter<MediaProducerEvents> {
     }
   }
 
+  /** What the lowest layer takes that arrives, or all of it without layers; 0 = nothing arrives. Asks once a second at most. */
+  minimumBitrateBps(nowMs: number): Promise<number> {
+    if (this.#minimum === undefined || nowMs - this.#minimum.atMs >= minimumLifeMs) {
+      const bitrateBps = this.getStats().then(
+        (streams) => this.#lowestOf(streams),
+        () => 0,
+      );
+      this.#minimum = { atMs: nowMs, bitrateBps };
+    }
+    return this.#minimum.bitrateBps;
+  }
+
   /** For statistics of the transport only. */
   getStats(): Promise<types.ProducerStat[]> {
     return this.#producer.getStats();
+  }
+
+  #lowestOf(streams: readonly types.ProducerStat[]): number {
+    if (this.type === 'svc') {
+      const layers = Object.entries(streams[0]?.bitrateByLayer ?? {}) as [layer: string, bitrateBps: number][];
+      const lowest = layers.filter(([layer]) => layer.startsWith('0.')).reduce((sum, [, bitrate]) => sum + bitrate, 0);
+      return lowest > 0 ? lowest : (streams[0]?.bitrate ?? 0);
+    }
+    const encodings = this.rtpParameters.encodings ?? [];
+    const place = ({ ssrc, rid }: types.ProducerStat): number =>
+      encodings.findIndex((encoding) => (encoding.rid === undefined ? encoding.ssrc === ssrc : encoding.rid === rid));
+    const ascending = streams.toSorted((a, b) => place(a) - place(b));
+    return ascending.find(({ bitrate }) => bitrate > 0)?.bitrate ?? 0;
   }
 
   #assertOpen(): void {

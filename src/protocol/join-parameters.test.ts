@@ -92,6 +92,9 @@ describe('parseJoin', () => {
     assert.equal(join.identity, 'alice');
     assert.equal(join.autoSubscribe, true);
     assert.equal(join.adaptiveStream, true);
+    assert.equal(join.allowPause, undefined);
+    assert.equal(joinOf('subscriber_allow_pause=1').allowPause, true);
+    assert.equal(joinOf('subscriber_allow_pause=0').allowPause, false);
     assert.equal(join.apiKey, 'devkey');
     assert.equal(join.tokenExpiresAtS, 99);
     assert.equal('resume' in join, false);

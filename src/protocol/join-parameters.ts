@@ -200,6 +200,9 @@ function toJoin(
     apiKey: claims.apiKey,
     tokenExpiresAtS: claims.expiresAtS,
     ...(claims.notBeforeS === undefined ? {} : { tokenNotBeforeS: claims.notBeforeS }),
+    ...((query.get('subscriber_allow_pause') ?? '') === ''
+      ? {}
+      : { allowPause: flagParameter(query, 'subscriber_allow_pause', false) }),
   };
   if (claims.roomConfiguration !== undefined) {
     join.roomConfiguration = claims.roomConfiguration;

@@ -117,6 +117,8 @@ export type LegIdentity = {
   client: ClientFacts;
   /** It sends and receives on one connection, on which it alone offers. */
   singlePeerConnection?: boolean;
+  /** Videos that do not fit its path are stopped, the least important ones first; absent: they are not. */
+  allowPause?: boolean;
 };
 
 export type HostToLeg =

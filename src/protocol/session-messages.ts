@@ -68,6 +68,8 @@ export type JoinParameters = {
   singlePeerConnection?: boolean;
   /** Protobuf `SignalRequest`s that came with the join, as if they were the first ones after it. */
   earlyMessages?: Uint8Array[];
+  /** Whether videos that do not fit its path may be stopped; absent: as the server is configured. */
+  allowPause?: boolean;
   /** Absent: no. */
   autoSubscribeDataTracks?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */

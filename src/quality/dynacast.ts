@@ -33,6 +33,13 @@ export class Dynacast {
     }
   }
 
+  /** A codec that was not announced before; nobody wants it yet. */
+  declare(codec: string): void {
+    if (!this.#codecs.has(codec)) {
+      this.#codecs.set(codec, { counts: [0, 0, 0], reported: -1, lowerAtMs: undefined });
+    }
+  }
+
   /** @param quality undefined = this subscriber wants nothing of the track (any more). */
   setWish(subscriber: ParticipantSid, codec: string, quality: Quality | undefined): void {
     const old = this.#wishes.get(subscriber);

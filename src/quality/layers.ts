@@ -44,3 +44,12 @@ function smallestCovering(layers: DeclaredLayer[], settings: TrackSettings): Qua
   }
   return ascending.at(-1)?.quality ?? 2;
 }
+
+/**
+ * What is served first when bandwidth is short: LiveKit counts from 1, which is what a camera has, to 255, which is what a
+ * shared screen has unless its viewer says otherwise. @returns 0 to 254, larger is first
+ */
+export function priorityOf(isScreen: boolean, asked: number): number {
+  const priority = asked > 0 ? asked : isScreen ? 255 : 1;
+  return Math.min(priority, 255) - 1;
+}

@@ -129,6 +129,7 @@ function createRoom(room: RoomState, request: CreateRoomRequest): Message | Fail
   room.emptyTimeoutS = request.emptyTimeout || room.emptyTimeoutS;
   room.departureTimeoutS = request.departureTimeout || room.departureTimeoutS;
   room.maxParticipants = request.maxParticipants || room.maxParticipants;
+  room.syncStreams ||= request.syncStreams;
   room.metadata = request.metadata || room.metadata;
   room.roomChange = 'metadata';
   room.timers.clear('empty');

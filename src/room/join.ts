@@ -113,13 +113,14 @@ export function openedLeg(
       canSubscribeMetrics: participant.grants.canSubscribeMetrics,
       client: participant.client,
       ...(participant.singlePeerConnection ? { singlePeerConnection: true } : {}),
+      allowPause: participant.allowPause ?? room.settings.allowPause,
     },
     wanted: participant.wanted ?? computeWanted(room, participant, 1),
   };
 }
 
 function toJoinResponse(room: RoomState, participant: Participant): JoinResponse {
-  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
+  const configuration = clientConfiguration(participant.client, mustRelay(room, participant));
   const unpublishable = unpublishableCodecs(participant.client);
   return new JoinResponse({
     room: room.toVersionedMessage(),
@@ -133,7 +134,8 @@ function toJoinResponse(room: RoomState, participant: Participant): JoinResponse
     pingInterval: timing.pingIntervalS,
     sifTrailer: room.sifTrailer,
     enabledPublishCodecs: toCodecs(room.settings.enabledCodecs).filter((codec) => !unpublishable.includes(codec.mime)),
-    fastPublish: participant.grants.canPublish,
+    // LiveKit has a client that fell back open its connections one by one.
+    fastPublish: participant.grants.canPublish && (room.settings.forceRelay || !mustRelay(room, participant)),
     ...(configuration === undefined ? {} : { clientConfiguration: configuration }),
   });
 }
@@ -147,6 +149,16 @@ export function serverInfo(room: RoomState): ServerInfo {
     region: room.settings.region,
     nodeId: room.settings.nodeId,
   });
+}
+
+/** Media goes through TURN alone: all of it by configuration, or that of one client because nothing else works for it. */
+export function mustRelay(room: RoomState, participant: Participant): boolean {
+  const { settings, relayFallback, nowMs } = room;
+  return (
+    settings.forceRelay ||
+    (relayFallback.needsRelay(participant.identity, nowMs) &&
+      settings.iceServersOf(participant.sid).some(({ urls }) => urls.some((url) => /^turns?:/.test(url))))
+  );
 }
 
 export function iceServers(room: RoomState, participant: Participant): ICEServer[] {
@@ -184,6 +196,7 @@ export function refreshTokenOf(participant: Participant, roomName: string): Refr
 /** Its primary connection is up: from now on it is there for everybody. */
 export function activate(room: RoomState, participant: Participant): void {
   participant.state = ParticipantInfo_State.ACTIVE;
+  participant.connectedAtMs = room.nowMs;
   room.timers.clear(`join:${participant.sid}`);
   participantChanged(room, participant, 'coming');
   room.dirtyLegs.add(participant);
@@ -208,6 +221,7 @@ export function applyRoomConfiguration(room: RoomState, bytes: Uint8Array): void
   room.emptyTimeoutS = configuration.emptyTimeout || room.emptyTimeoutS;
   room.departureTimeoutS = configuration.departureTimeout || room.departureTimeoutS;
   room.maxParticipants = configuration.maxParticipants || room.maxParticipants;
+  room.syncStreams ||= configuration.syncStreams;
   const tooLong = brokenLimit({ metadata: configuration.metadata }, room.settings);
   room.metadata = tooLong === undefined ? configuration.metadata : '';
   if (configuration.egress !== undefined || configuration.agents.length > 0 || tooLong !== undefined) {

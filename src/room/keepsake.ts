@@ -22,6 +22,8 @@ type KeptWish = {
   toldAllowed: boolean;
   /** Absent: 0. */
   generation?: number;
+  /** Absent: none. */
+  lacks?: string[];
 };
 
 type Keepsake = {
@@ -52,7 +54,8 @@ export type Kept = { participant: Participant; wishes: KeptWish[]; unknownWishes
 /** @returns no bytes when it would be too large: the client then joins anew when the host is lost */
 export function encodeKeepsake(room: RoomState, participant: Participant): Uint8Array {
   const { name, metadata, attributes, grants, identity, kind, kindDetails, client, apiKey } = participant;
-  const { autoSubscribe, adaptiveStream, autoSubscribeDataTracks, tokenExpiresAtS, roomConfiguration } = participant;
+  const { autoSubscribe, adaptiveStream, allowPause, autoSubscribeDataTracks, tokenExpiresAtS, roomConfiguration } =
+    participant;
   const keepsake: Keepsake = {
     ...format,
     roomSid: room.sid,
@@ -69,6 +72,7 @@ export function encodeKeepsake(room: RoomState, participant: Participant): Uint8
       client,
       autoSubscribe,
       adaptiveStream,
+      ...(allowPause === undefined ? {} : { allowPause }),
       autoSubscribeDataTracks,
       apiKey,
       tokenExpiresAtS,
@@ -163,8 +167,8 @@ function restoreDataTracks(publisher: Participant, { dataTracks = [], dataWishes
 
 /** Only what differs from that of a subscriber who said nothing. */
 function keepWishes(participant: Participant): KeptWish[] {
-  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed, generation }]) =>
-    wish === undefined && settings === undefined && toldAllowed && generation === 0
+  return [...participant.subscriptions].flatMap(([trackSid, { wish, settings, toldAllowed, generation, lacks }]) =>
+    wish === undefined && settings === undefined && toldAllowed && generation === 0 && lacks.size === 0
       ? []
       : [
           {
@@ -173,6 +177,7 @@ function keepWishes(participant: Participant): KeptWish[] {
             ...(wish === undefined ? {} : { wish }),
             ...(settings === undefined ? {} : { settings }),
             ...(generation === 0 ? {} : { generation }),
+            ...(lacks.size === 0 ? {} : { lacks: [...lacks] }),
           },
         ],
   );

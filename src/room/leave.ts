@@ -128,12 +128,14 @@ export function socketLost(room: RoomState, participant: Participant): void {
 
 /** The media connection is gone: the client is asked to resume, and has some seconds to do so. */
 export function mediaLost(room: RoomState, participant: Participant): void {
-  if (!participant.isActive) {
-    removeParticipant(room, participant, 'media-failed');
-    return;
-  }
   if (participant.iceLost) {
     // Its time is running already, before a resume or after it.
+    return;
+  }
+  const livedMs = participant.connectedAtMs === undefined ? 0 : room.nowMs - participant.connectedAtMs;
+  room.relayFallback.failed(participant.identity, livedMs, room.nowMs);
+  if (!participant.isActive) {
+    removeParticipant(room, participant, 'media-failed');
     return;
   }
   participant.iceLost = true;

@@ -1,13 +1,8 @@
 /** What legs report. Reports of legs that were closed meanwhile are void. */
-import {
-  MediaSectionsRequirement,
-  ParticipantInfo_State,
-  SessionDescription,
-  SubscriptionError,
-  SubscriptionResponse,
-} from '@livekit/protocol';
+import { MediaSectionsRequirement, ParticipantInfo_State, SessionDescription } from '@livekit/protocol';
 import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
 import { participantOfLeg } from '../protocol/ids.ts';
+import { refuseCodec, useBackup } from './backup-codecs.ts';
 import { causeOfFailure } from './close-reason.ts';
 import { activate } from './join.ts';
 import { mediaLost, removeParticipant } from './leave.ts';
@@ -131,6 +126,7 @@ export function applyActual(room: RoomState, participant: Participant, actual: A
   );
   if (participant.iceLost && !isBroken && primary === 'connected') {
     participant.iceLost = false;
+    participant.connectedAtMs = room.nowMs;
     room.timers.clear(`media:${participant.sid}`);
   }
   if (legArrives(room, participant, actual)) {
@@ -149,12 +145,12 @@ function applySubscription(room: RoomState, subscriber: Participant, actual: Act
     return;
   }
   if (actual.state === 'codec-unsupported' && subscription.refusedProducerId !== actual.producerId) {
+    if (useBackup(room, subscriber, track, actual.producerId)) {
+      return;
+    }
     subscription.refusedProducerId = actual.producerId;
     room.dirtyLegs.add(subscriber);
-    room.outbox.sendTo(subscriber, {
-      case: 'subscriptionResponse',
-      value: new SubscriptionResponse({ trackSid: track.sid, err: SubscriptionError.SE_CODEC_UNSUPPORTED }),
-    });
+    refuseCodec(room, subscriber, track);
   }
   if (subscription.successorId !== actual.successorId) {
     subscription.successorId = actual.successorId;

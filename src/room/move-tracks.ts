@@ -35,7 +35,8 @@ export function dropSuccessors(room: RoomState, publisher: Participant): void {
 /** Everybody who receives a track of this publisher has a consumer of its next producer. */
 export function areSuccessorsReady(room: RoomState, publisher: Participant): boolean {
   return everySubscription(room, publisher, (track, subscription) => {
-    return track.successor === undefined || subscription.successorId === track.successor.producerId;
+    const isMain = subscription.wanted?.producerId === track.source?.producerId;
+    return !isMain || track.successor === undefined || subscription.successorId === track.successor.producerId;
   });
 }
 

@@ -37,6 +37,8 @@ export type Subscription = {
   bound: boolean;
   /** The track's next producer, for which the leg has a consumer ready. */
   successorId: string | undefined;
+  /** Codecs of the track that the client refused. */
+  lacks: Set<string>;
   /** The producer whose codec the client cannot receive. */
   refusedProducerId: string | undefined;
 };
@@ -61,6 +63,8 @@ export class Participant {
   readonly client: ClientFacts;
   readonly autoSubscribe: boolean;
   readonly adaptiveStream: boolean;
+  /** Undefined: as the server is configured. */
+  readonly allowPause: boolean | undefined;
   readonly autoSubscribeDataTracks: boolean;
   readonly apiKey: string;
   readonly tokenExpiresAtS: number;
@@ -101,6 +105,8 @@ export class Participant {
   resumedAtMs: number | undefined;
   /** When the last socket was lost. */
   detachedAtMs: number | undefined;
+  /** When its media was last found to work after it had not. */
+  connectedAtMs: number | undefined;
   /** The leg said that the media connection is gone. */
   iceLost = false;
   simulate: 'disconnect-on-resume' | 'disconnect-on-resume-no-messages' | undefined;
@@ -143,6 +149,7 @@ export class Participant {
     this.client = join.client;
     this.autoSubscribe = join.autoSubscribe;
     this.adaptiveStream = join.adaptiveStream;
+    this.allowPause = join.allowPause;
     this.autoSubscribeDataTracks = join.autoSubscribeDataTracks ?? false;
     this.apiKey = join.apiKey;
     this.tokenExpiresAtS = join.tokenExpiresAtS;

@@ -10,6 +10,7 @@ import {
 } from '@livekit/protocol';
 import { trackSid, type TrackSid } from '../protocol/ids.ts';
 import type { ActualPublication } from '../protocol/leg-messages.ts';
+import { settleBackup } from './backup-codecs.ts';
 import type { Participant } from './participant.ts';
 import { mayPublishSource } from './permissions.ts';
 import { speakerSilenced } from './quality-reports.ts';
@@ -134,6 +135,7 @@ export function applyPublications(room: RoomState, publisher: Participant, publi
       if (!wasPublic) {
         publishTrack(room, track);
       } else {
+        settleBackup(room, track);
         room.markAllLegsDirty();
       }
     } else if (actuals.length === 0 && wasPublic) {

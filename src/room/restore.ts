@@ -124,7 +124,7 @@ function takeBetterLeg(room: RoomState, participant: Participant, other: Pick<Re
 
 /** Also of tracks whose publisher is still to come. */
 function restoreWishes(room: RoomState, { participant, wishes, unknownWishes }: Kept): void {
-  for (const { trackSid, wish, settings, toldAllowed, generation = 0 } of wishes) {
+  for (const { trackSid, wish, settings, toldAllowed, generation = 0, lacks = [] } of wishes) {
     participant.subscriptions.set(trackSid, {
       wish,
       generation,
@@ -133,6 +133,7 @@ function restoreWishes(room: RoomState, { participant, wishes, unknownWishes }: 
       wanted: undefined,
       bound: false,
       successorId: undefined,
+      lacks: new Set(lacks),
       refusedProducerId: undefined,
     });
   }

@@ -13,7 +13,7 @@ import { entersByResume } from './change-room.ts';
 import { clientConfiguration, knowsReconnect } from './client-configuration.ts';
 import { socketClose } from './close-reason.ts';
 import { applyDataSyncState, tellDataHandles } from './data-tracks.ts';
-import { iceServers, refreshToken, serverInfo } from './join.ts';
+import { iceServers, mustRelay, refreshToken, serverInfo } from './join.ts';
 import { closeSocket, encodeLeave, removeParticipant, socketLost } from './leave.ts';
 import { resumesOnNextLeg } from './moving.ts';
 import type { Participant } from './participant.ts';
@@ -120,7 +120,7 @@ export function finishResume(room: RoomState, participant: Participant, lastReli
 }
 
 function encodeReconnect(room: RoomState, participant: Participant, lastMessageSeq: number): Uint8Array {
-  const configuration = clientConfiguration(participant.client, room.settings.forceRelay);
+  const configuration = clientConfiguration(participant.client, mustRelay(room, participant));
   const reconnect = new ReconnectResponse({
     iceServers: iceServers(room, participant),
     serverInfo: serverInfo(room),

@@ -1,4 +1,5 @@
 /** The facts of one room and the collectors of one step; the functions beside it work on this. */
+import { RelayFallback } from './relay-fallback.ts';
 import { Codec, Room as RoomMessage, TimedVersion } from '@livekit/protocol';
 import type { ConnectionId, LegId, ParticipantSid, RandomSuffix, RoomSid, TrackSid } from '../protocol/ids.ts';
 import { roomSid } from '../protocol/ids.ts';
@@ -38,6 +39,7 @@ export class RoomState {
   emptyTimeoutS: number;
   departureTimeoutS: number;
   maxParticipants: number;
+  syncStreams: boolean;
   metadata = '';
   nowMs: number;
   /** Somebody who is not a helper has joined. */
@@ -83,6 +85,7 @@ export class RoomState {
   readonly savedParticipants: Map<string, SavedParticipant>;
   /** Sessions that ended with the former host: their clients have been told so, or will be. */
   readonly lostSessions = new Set<ParticipantSid>();
+  readonly relayFallback = new RelayFallback();
   /** The room as it was saved last. */
   savedRoom = '';
   /** `metadata` is told at once, `counters` within five seconds. */
@@ -101,9 +104,11 @@ export class RoomState {
       saved?.sifTrailer ?? Uint8Array.from(new TextEncoder().encode(options.random() + options.random()));
     this.createdAtMs = saved?.createdAtMs ?? options.nowMs;
     this.nowMs = options.nowMs;
-    this.emptyTimeoutS = saved?.emptyTimeoutS ?? settings.emptyTimeoutS;
-    this.departureTimeoutS = saved?.departureTimeoutS ?? settings.departureTimeoutS;
-    this.maxParticipants = saved?.maxParticipants ?? settings.maxParticipants;
+    const terms = termsOf(settings, saved);
+    this.emptyTimeoutS = terms.emptyTimeoutS;
+    this.departureTimeoutS = terms.departureTimeoutS;
+    this.maxParticipants = terms.maxParticipants;
+    this.syncStreams = terms.syncStreams;
     this.metadata = saved?.metadata ?? '';
     this.wasJoined = saved?.wasJoined ?? false;
     this.revocations = new Map(saved?.revocations);
@@ -205,4 +210,17 @@ export function toCodecs(enabled: RoomSettings['enabledCodecs']): Codec[] {
   return enabled
     .toSorted((a, b) => rank(a.mime) - rank(b.mime))
     .map((codec) => new Codec({ mime: codec.mime, fmtpLine: codec.fmtpLine }));
+}
+
+/** As the room was created, or the server is configured. */
+function termsOf(
+  settings: RoomSettings,
+  saved: SavedRoom | undefined,
+): Pick<RoomState, 'emptyTimeoutS' | 'departureTimeoutS' | 'maxParticipants' | 'syncStreams'> {
+  return {
+    emptyTimeoutS: saved?.emptyTimeoutS ?? settings.emptyTimeoutS,
+    departureTimeoutS: saved?.departureTimeoutS ?? settings.departureTimeoutS,
+    maxParticipants: saved?.maxParticipants ?? settings.maxParticipants,
+    syncStreams: saved?.syncStreams ?? settings.syncStreams,
+  };
 }

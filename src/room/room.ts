@@ -7,23 +7,22 @@ import type { GatewayToHost, JoinParameters } from '../protocol/session-messages
 import { closeRoom } from './close-room.ts';
 import { handleCommand } from './commands.ts';
 import type { RoomEffect, RoomEvent } from './events.ts';
-import { applyRoomConfiguration, joinRoom, refreshToken } from './join.ts';
-import { closeLeftLegs, removeParticipant, socketLost } from './leave.ts';
+import { applyRoomConfiguration, joinRoom } from './join.ts';
+import { removeParticipant, socketLost } from './leave.ts';
 import { handleLeg } from './leg-handlers.ts';
 import { scheduleEmptyRoom } from './lifetime.ts';
-import { connectionQualityDue, settleDynacast, speakersDue } from './quality-reports.ts';
-import { pruneDepartures, startResume } from './resume.ts';
-import { retireOldLegs, switchTracks } from './move-tracks.ts';
-import { holdTimedOut, movableLegs, moveTimedOut, performMove, successorsTimedOut, type MovableLeg } from './moving.ts';
+import { settleDynacast } from './quality-reports.ts';
+import { startResume } from './resume.ts';
+import { movableLegs, performMove, type MovableLeg } from './moving.ts';
 import { isRevoked, refuseRevoked } from './revocations.ts';
+import { fireTimers } from './room-deadlines.ts';
 import { RoomState } from './room-state.ts';
-import { attachSocket, giveKeepsakes, keepsakesDue, legsCollected, restoreLegs } from './restore.ts';
-import { rpcAckTimedOut, rpcTimedOut } from './rpc.ts';
-import { forgetSavedParticipants, takeChangedParts, type SavedRoom } from './saved-room.ts';
+import { attachSocket, giveKeepsakes, keepsakesDue, restoreLegs } from './restore.ts';
+import { takeChangedParts, type SavedRoom } from './saved-room.ts';
 import { timing, type RoomSettings } from './settings.ts';
-import { fakeSpeakerEnds, handleSignal } from './signal-handlers.ts';
-import { reconcileLeg, unknownTrackTimedOut } from './subscriptions.ts';
-import { flushBatchedUpdates, flushRoomChange, flushUrgentUpdates, sendRoomUpdate } from './updates.ts';
+import { handleSignal } from './signal-handlers.ts';
+import { reconcileLeg } from './subscriptions.ts';
+import { flushRoomChange, flushUrgentUpdates } from './updates.ts';
 import { roomWebhook } from './webhooks.ts';
 
 export type RoomOptions = {
@@ -237,91 +236,6 @@ function socketClosed(room: RoomState, connectionId: ConnectionId): void {
     room.timers.clear(`resumeAnswer:${participant.sid}`);
   } else if (participant?.connectionId === connectionId) {
     socketLost(room, participant);
-  }
-}
-
-function fireTimers(room: RoomState): void {
-  for (;;) {
-    const key = room.timers.takeDue(room.nowMs);
-    if (key === undefined) {
-      return;
-    }
-    const { kind, id, detail } = splitTimerKey(key);
-    fireRoomTimer(room, kind, id);
-    const participant = room.participants.get(id as ParticipantSid);
-    if (participant !== undefined) {
-      fireParticipantTimer(room, kind, participant.sid, detail);
-    }
-  }
-}
-
-/** `kind:id:detail`; the detail may be any text that a client sent. */
-function splitTimerKey(key: string): { kind: string; id: string; detail: string } {
-  const [kind = '', id = '', ...rest] = key.split(':');
-  return { kind, id, detail: rest.join(':') };
-}
-
-function fireRoomTimer(room: RoomState, kind: string, id: string): void {
-  switch (kind) {
-    case 'empty':
-      return closeRoom(room, 'idle', 'room-idle');
-    case 'leftLegs':
-      return closeLeftLegs(room, false);
-    case 'batch':
-      return flushBatchedUpdates(room);
-    case 'roomUpdate':
-      return sendRoomUpdate(room);
-    case 'departures':
-      return pruneDepartures(room);
-    case 'restored':
-      return forgetSavedParticipants(room);
-    case 'collected':
-      return legsCollected(room);
-    case 'keepsakes':
-      return keepsakesDue(room);
-    case 'speakers':
-      return speakersDue(room);
-    case 'quality':
-      return room.participants.size === 0 ? undefined : connectionQualityDue(room);
-    case 'dynacast': {
-      const track = room.tracks.get(id as TrackSid);
-      return track === undefined ? undefined : settleDynacast(room, track);
-    }
-    case 'moveSwitch':
-      return switchTracks(room);
-    case 'rpcAck':
-      return rpcAckTimedOut(room, id);
-    case 'rpc':
-      return rpcTimedOut(room, id);
-  }
-}
-
-function fireParticipantTimer(room: RoomState, kind: string, sid: ParticipantSid, detail: string): void {
-  const participant = room.participants.get(sid);
-  if (participant === undefined) {
-    return;
-  }
-  switch (kind) {
-    case 'join':
-      return removeParticipant(room, participant, 'join-timeout');
-    case 'media':
-      return removeParticipant(room, participant, 'connection-lost');
-    case 'resumeAnswer':
-      return removeParticipant(room, participant, 'state-mismatch');
-    case 'refresh':
-      return refreshToken(room, participant);
-    case 'wish':
-      return unknownTrackTimedOut(room, participant, detail);
-    case 'fakeSpeaker':
-      return fakeSpeakerEnds(room, participant);
-    case 'move':
-      return moveTimedOut(room, participant);
-    case 'moveReady':
-      return successorsTimedOut(room, participant);
-    case 'moveHold':
-      return holdTimedOut(room, participant);
-    case 'moveRetire':
-      return retireOldLegs(room, participant);
   }
 }
 

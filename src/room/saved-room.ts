@@ -30,6 +30,7 @@ export type SavedRoom = {
   emptyTimeoutS: number | undefined;
   departureTimeoutS: number | undefined;
   maxParticipants: number | undefined;
+  syncStreams?: boolean | undefined;
   metadata: string;
   wasJoined: boolean;
   /** Clients were told it when they joined. */
@@ -99,6 +100,7 @@ export function decodeSavedRoom(parts: ReadonlyMap<string, Uint8Array>): SavedRo
     emptyTimeoutS: toNumber(room.emptyTimeoutS),
     departureTimeoutS: toNumber(room.departureTimeoutS),
     maxParticipants: toNumber(room.maxParticipants),
+    syncStreams: typeof room.syncStreams === 'boolean' ? room.syncStreams : undefined,
     metadata: typeof room.metadata === 'string' ? room.metadata : '',
     wasJoined: room.wasJoined === true,
     sifTrailer:
@@ -186,13 +188,15 @@ export function forgetSavedParticipants(room: RoomState): void {
 }
 
 function describeRoom(room: RoomState): string {
-  const { sid, createdAtMs, emptyTimeoutS, departureTimeoutS, maxParticipants, metadata, wasJoined } = room;
+  const { sid, createdAtMs, emptyTimeoutS, departureTimeoutS, maxParticipants, syncStreams, metadata, wasJoined } =
+    room;
   const saved: Omit<SavedRoom, 'participants' | 'sifTrailer'> & { sifTrailer: string } = {
     sid,
     createdAtMs,
     emptyTimeoutS,
     departureTimeoutS,
     maxParticipants,
+    syncStreams,
     metadata,
     wasJoined,
     revocations: [...room.revocations],

@@ -11,6 +11,8 @@ export type RoomSettings = {
   departureTimeoutS: number;
   /** 0 = no limit. */
   maxParticipants: number;
+  /** Tracks that belong together are given to subscribers as one stream. */
+  syncStreams: boolean;
   enableRemoteUnmute: boolean;
   fullRoomInWebhooks: boolean;
   resumeTimeoutMs: number;
@@ -26,6 +28,8 @@ export type RoomSettings = {
   speakerIntervalMs: number;
   smoothIntervals: number;
   dynacastPauseDelayMs: number;
+  /** Of those who do not choose themselves: see `LegIdentity.allowPause`. */
+  allowPause: boolean;
   /** Clients are told to send media through TURN alone. */
   forceRelay: boolean;
   /** Legs outlive this host, so each is given what the next one has to know. */
@@ -58,6 +62,8 @@ export const timing = {
   keepsakeDelayMs: 200,
   refreshTokenIntervalMs: 5 * 60_000,
   unknownTrackTimeoutMs: 60_000,
+  /** livekit-client needs a request, a negotiation and an encoder's start to send another codec. */
+  backupCodecTimeoutMs: 15_000,
   updateBatchMs: 500,
   /** In a large room details follow each other no faster: each is as many messages as there are people. */
   detailSpacingMs: 80,

@@ -1,5 +1,6 @@
 /** Messages from clients, one function per kind. */
 import {
+  CandidateProtocol,
   LeaveRequest_Action,
   RequestResponse_Reason,
   SignalRequest,
@@ -206,8 +207,10 @@ function simulate(room: RoomState, from: Participant, { scenario }: SimulateScen
       room.outbox.toLeg({ kind: 'limitBandwidth', leg: from.leg, bitrateBps: toBitrateBps(scenario.value) });
       return;
     case 'switchCandidateProtocol':
+      // Clients join anew right after it. Candidates of TCP are in every description.
+      room.relayFallback.choose(from.identity, scenario.value === CandidateProtocol.TLS, room.nowMs);
+      return;
     case undefined:
-      // Clients that switch reconnect by themselves and choose among the candidates that they get then.
       return;
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  CreateRoomRequest,
   SubscriptionError,
   SubscriptionPermission,
   TrackPermission,
@@ -116,6 +117,25 @@ describe('wishes', () => {
   });
 });
 
+describe('tracks that belong together', () => {
+  it('are given as one stream where the room or the server wants them in step', () => {
+    const streamsOf = (room: TestRoom, protocol: number): string[] => {
+      const alice = room.enter('alice');
+      room.publish(alice, { cid: 'mic' });
+      room.publishCamera(alice);
+      const bob = room.join('bob', { client: { protocol } });
+      return (room.wantedOf(bob)?.subscriptions ?? []).map(({ streamId }) => streamId.replace(alice.sid, 'alice'));
+    };
+    assert.deepEqual(streamsOf(new TestRoom({ syncStreams: true }), 17), ['alice|camera', 'alice|camera']);
+    const asked = new TestRoom();
+    asked.command('CreateRoom', new CreateRoomRequest({ name: 'lobby', syncStreams: true }));
+    assert.deepEqual(streamsOf(asked, 17), ['alice|camera', 'alice|camera']);
+    // Before protocol 10 clients know a track by its stream.
+    assert.ok(streamsOf(new TestRoom({ syncStreams: true }), 9).every((stream) => stream.startsWith('alice|TR_')));
+    assert.equal(new Set(streamsOf(new TestRoom(), 17)).size, 2);
+  });
+});
+
 describe('the state of a subscription', () => {
   it('is told to the publisher once, when the first visible subscriber accepted the track', () => {
     const room = new TestRoom();
@@ -191,7 +211,7 @@ describe('track settings', () => {
       priority: 2,
     });
     const wanted = room.wantedOf(bob)?.subscriptions[0];
-    assert.deepEqual([wanted?.quality, wanted?.maxFps, wanted?.priority, wanted?.paused], [1, 15, 2, false]);
+    assert.deepEqual([wanted?.quality, wanted?.maxFps, wanted?.priority, wanted?.paused], [1, 15, 1, false]);
     setTrack(room, bob, { trackSids: [sid], disabled: true });
     assert.equal(room.wantedOf(bob)?.subscriptions[0]?.paused, true);
     setTrack(room, bob, { trackSids: [sid], quality: VideoQuality.OFF });

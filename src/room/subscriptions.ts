@@ -3,11 +3,12 @@ import {
   SubscriptionError,
   SubscriptionPermissionUpdate,
   SubscriptionResponse,
+  TrackSource,
   TrackSubscribed,
 } from '@livekit/protocol';
 import type { TrackSid } from '../protocol/ids.ts';
 import type { WantedSubscription } from '../protocol/leg-messages.ts';
-import { chooseQuality, type TrackSettings } from '../quality/layers.ts';
+import { chooseQuality, priorityOf, type TrackSettings } from '../quality/layers.ts';
 import { nextLegOf } from './move-state.ts';
 import { settleDataTracks } from './data-tracks.ts';
 import type { Participant, Subscription, WantedOfLeg } from './participant.ts';
@@ -31,6 +32,7 @@ export function wishTracks(
       subscription.wish = subscribe;
       // A new wish is a new chance for a codec that the client refused.
       subscription.refusedProducerId = undefined;
+      subscription.lacks.clear();
     } else if (!subscribe) {
       forgetUnknownWish(room, subscriber, sid);
     } else if (!subscriber.unknownWishes.has(sid) && subscriber.unknownWishes.size < bound.unknownWishes) {
@@ -133,6 +135,7 @@ export function dropTrack(room: RoomState, track: Track): void {
 /** The subscriber is gone: publishers may switch off what only it watched. */
 export function dropSubscriber(room: RoomState, subscriber: Participant): void {
   for (const [sid, subscription] of subscriber.subscriptions) {
+    room.timers.clear(`backup:${subscriber.sid}:${sid}`);
     const track = room.tracks.get(sid);
     if (subscription.wanted !== undefined && track !== undefined) {
       setDynacastWish(room, subscriber, track, undefined);
@@ -156,6 +159,7 @@ export function subscriptionTo(subscriber: Participant, track: Track): Subscript
       wanted: undefined,
       bound: false,
       successorId: undefined,
+      lacks: new Set(),
       refusedProducerId: undefined,
     };
     subscriber.subscriptions.set(track.sid, subscription);
@@ -254,15 +258,16 @@ function settleSubscription(room: RoomState, subscriber: Participant, track: Tra
   // Since protocol 8 clients take tracks in the very first offer; older ones are served once they are connected.
   const isReady = subscriber.isActive || subscriber.protocol > 7;
   const isWanted = isWished && allowed && isReady && subscriber.grants.canSubscribe;
-  const wanted = isWanted ? toWantedSubscription(subscriber, track, subscription) : undefined;
+  const wanted = isWanted ? toWantedSubscription(room, subscriber, track, subscription) : undefined;
   if (wanted?.producerId !== subscription.wanted?.producerId) {
     subscription.bound = false;
     subscription.refusedProducerId = undefined;
   }
   subscription.wanted = wanted;
   const isFlowing =
-    wanted !== undefined && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
-  setDynacastWish(room, subscriber, track, isFlowing ? wanted.quality : undefined);
+    isWanted && subscription.settings?.disabled !== true && subscription.refusedProducerId === undefined;
+  const quality = chooseQuality(track.layers, subscription.settings, subscriber.adaptiveStream);
+  setDynacastWish(room, subscriber, track, isFlowing ? quality : undefined);
   return wanted;
 }
 
@@ -273,30 +278,42 @@ export function sendPermission(room: RoomState, subscriber: Participant, track: 
   });
 }
 
+/** Browsers play the tracks of one stream in step; which track is which they then learn from `mid_to_track_id`. */
+function streamIdOf(room: RoomState, subscriber: Participant, track: Track): string {
+  const { sid } = track.publisher;
+  if (subscriber.protocol === 0) {
+    return sid;
+  }
+  const { stream } = track.info;
+  return room.syncStreams && subscriber.protocol > 9 && stream !== '' ? `${sid}|${stream}` : `${sid}|${track.sid}`;
+}
+
 /** Keeps the old object when nothing changed, so that wanted states compare cheaply. */
 function toWantedSubscription(
+  room: RoomState,
   subscriber: Participant,
   track: Track,
   subscription: Subscription,
 ): WantedSubscription | undefined {
-  const { source } = track;
+  const source = track.sourceFor(subscription.lacks);
   if (source === undefined) {
     return undefined;
   }
+  const isMain = source === track.source;
   const { settings } = subscription;
   const next: WantedSubscription = {
     trackSid: track.sid,
     publisherSid: track.publisher.sid,
-    streamId: subscriber.protocol > 0 ? `${track.publisher.sid}|${track.sid}` : track.publisher.sid,
+    streamId: streamIdOf(room, subscriber, track),
     kind: track.kind,
     producerId: source.producerId,
     home: source.home,
     paused: track.muted || settings?.disabled === true,
     quality: chooseQuality(track.layers, settings, subscriber.adaptiveStream),
     maxFps: settings?.fps ?? 0,
-    priority: settings?.priority ?? 0,
-    ...(track.successor === undefined ? {} : { successor: track.successor }),
-    ...(track.predecessorId === undefined ? {} : { predecessor: track.predecessorId }),
+    priority: priorityOf(track.info.source === TrackSource.SCREEN_SHARE, settings?.priority ?? 0),
+    ...(track.successor === undefined || !isMain ? {} : { successor: track.successor }),
+    ...(track.predecessorId === undefined || !isMain ? {} : { predecessor: track.predecessorId }),
     ...(subscription.generation === 0 ? {} : { generation: subscription.generation }),
   };
   const old = subscription.wanted;
@@ -319,7 +336,9 @@ function sameSubscription(a: WantedSubscription, b: WantedSubscription): boolean
 
 function setDynacastWish(room: RoomState, subscriber: Participant, track: Track, quality: 0 | 1 | 2 | undefined): void {
   if (track.dynacast !== undefined) {
-    track.dynacast.setWish(subscriber.sid, track.primaryCodec, quality);
+    const lacks = subscriber.subscriptions.get(track.sid)?.lacks ?? new Set();
+    const codec = track.codecFor(lacks);
+    track.dynacast.setWish(subscriber.sid, codec ?? track.primaryCodec, codec === undefined ? undefined : quality);
     room.dirtyDynacast.add(track);
   }
 }

@@ -1,5 +1,6 @@
 /** A track from its announcement (AddTrack) to its end. */
 import {
+  BackupCodecPolicy,
   SimulcastCodecInfo,
   TimedVersion,
   TrackInfo,
@@ -42,6 +43,8 @@ export type KeptTrack = {
   subscribedTold: boolean;
   ticks: number;
   dynacast: ReturnType<Dynacast['reported']> | undefined;
+  /** Absent: it is not. */
+  regressed?: boolean;
 };
 
 export type KeptTrackOptions = { publisher: Participant; kept: KeptTrack; dynacastPauseDelayMs: number };
@@ -59,8 +62,10 @@ export class Track {
   readonly codecs: DeclaredCodec[];
   /** Announced, or carried by a section that the leg accepted: only then do others know of it. */
   isPublic = false;
-  /** What carries it: the first codec that has a producer. */
+  /** What carries it: the first codec that has a producer, or the backup once the track has fallen back to it. */
   source: ActualPublication | undefined;
+  /** The same picture in other codecs, for subscribers that lack that one. */
+  backups: ActualPublication[] = [];
   /** What is going to carry it once its publisher has moved. */
   successor: ProducerRef | undefined;
   /** What carried it before its publisher moved. */
@@ -69,6 +74,8 @@ export class Track {
   subscribedTold = false;
   readonly #dynacastPauseDelayMs: number;
   #ticks = 0;
+  /** Somebody lacks the first codec, and everybody is given the backup. */
+  #regressed = false;
   #wanted: WantedPublication | undefined;
 
   constructor(options: TrackOptions | KeptTrackOptions) {
@@ -85,8 +92,9 @@ export class Track {
       this.isPublic = kept.source !== undefined;
       this.subscribedTold = kept.subscribedTold;
       this.#ticks = kept.ticks;
+      this.#regressed = kept.regressed ?? false;
       if (kept.dynacast !== undefined) {
-        this.dynacast = new Dynacast([this.primaryCodec], options.dynacastPauseDelayMs, kept.dynacast);
+        this.dynacast = new Dynacast(this.#codecNames(), options.dynacastPauseDelayMs, kept.dynacast);
       }
       return;
     }
@@ -112,7 +120,48 @@ export class Track {
   /** For the room's next host. */
   keep(): KeptTrack {
     const { info, codecs, source, subscribedTold } = this;
-    return { info, codecs, source, subscribedTold, ticks: this.#ticks, dynacast: this.dynacast?.reported() };
+    return {
+      info,
+      codecs,
+      source,
+      subscribedTold,
+      ticks: this.#ticks,
+      dynacast: this.dynacast?.reported(),
+      ...(this.#regressed ? { regressed: true } : {}),
+    };
+  }
+
+  /** What carries it to a subscriber that lacks these codecs; undefined when none does (yet). */
+  sourceFor(lacks: ReadonlySet<string>): ActualPublication | undefined {
+    return [this.source, ...this.backups].find((actual) => actual !== undefined && !lacks.has(this.codecOf(actual)));
+  }
+
+  /** The codec that this subscriber is to be given, published or only announced; undefined when it lacks all of them. */
+  codecFor(lacks: ReadonlySet<string>): string | undefined {
+    const source = this.sourceFor(lacks);
+    return source === undefined ? this.#codecNames().find((codec) => !lacks.has(codec)) : this.codecOf(source);
+  }
+
+  codecOf(actual: ActualPublication): string {
+    return this.codecs.find(({ cid }) => cid === actual.cid)?.codec || bareName(actual.mimeType);
+  }
+
+  /** By id; undefined when it does not carry the track (any more). */
+  publication(producerId: string): ActualPublication | undefined {
+    return [this.source, ...this.backups].find((actual) => actual?.producerId === producerId);
+  }
+
+  /**
+   * Somebody needs a backup. Unless the publisher said that both are to be sent, everybody gets it from now on, so that
+   * the publisher encodes once. @returns whether what carries the track changed
+   */
+  regress(lacks: ReadonlySet<string>, nowMs: number): boolean {
+    const backup = this.sourceFor(lacks);
+    if (this.info.backupCodecPolicy === BackupCodecPolicy.SIMULCAST || backup === undefined || backup === this.source) {
+      return false;
+    }
+    this.#regressed = true;
+    return this.applyActual([backup, ...(this.source === undefined ? [] : [this.source]), ...this.backups], nowMs);
   }
 
   /** Nothing carries it any more, here or to come from elsewhere. */
@@ -146,6 +195,7 @@ export class Track {
     }
     if (known === undefined) {
       this.codecs.push({ codec: declared, cid: request.cid, layers: declareLayers(request.layers, request) });
+      this.dynacast?.declare(declared);
     } else {
       known.cid = request.cid;
     }
@@ -158,19 +208,21 @@ export class Track {
 
   /** Takes over what the leg says about the sections that carry this track. True when anything visible changed. */
   applyActual(actuals: ActualPublication[], nowMs: number): boolean {
-    const source =
-      this.codecs.flatMap((codec) => actuals.find((actual) => actual.cid === codec.cid) ?? [])[0] ?? actuals[0];
-    const before = JSON.stringify([this.isPublic, this.source]);
+    const declared = this.codecs.flatMap((codec) => actuals.find((actual) => actual.cid === codec.cid) ?? []);
+    const [first, second] = declared.length > 0 ? declared : actuals;
+    const source = this.#regressed ? (second ?? first) : first;
+    const before = JSON.stringify([this.isPublic, this.source, this.backups]);
     this.source = source;
+    this.backups = declared.filter((actual) => actual !== source);
     this.isPublic = source !== undefined;
-    if (before === JSON.stringify([this.isPublic, source])) {
+    if (before === JSON.stringify([this.isPublic, source, this.backups])) {
       return false;
     }
     for (const actual of actuals) {
       this.#describe(actual, actual === source);
     }
     if (source !== undefined && this.kind === 'video') {
-      this.dynacast ??= new Dynacast([this.primaryCodec], this.#dynacastPauseDelayMs);
+      this.dynacast ??= new Dynacast(this.#codecNames(), this.#dynacastPauseDelayMs);
     }
     this.touch(nowMs);
     return true;
@@ -193,6 +245,10 @@ export class Track {
       encrypted: this.info.encryption !== 0,
     };
     return this.#wanted;
+  }
+
+  #codecNames(): string[] {
+    return this.codecs.map(({ codec }) => codec);
   }
 
   #describe(actual: ActualPublication, isSource: boolean): void {

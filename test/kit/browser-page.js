@@ -7,6 +7,7 @@
   window.packets = [];
   window.streams = [];
   window.subscribed = [];
+  window.streamStates = [];
   window.disconnectReason = undefined;
 
   const findPublication = (trackSid) =>
@@ -45,6 +46,9 @@
         kind: kind ?? 0,
       });
     });
+    room.on(client.RoomEvent.TrackStreamStateChanged, ({ trackSid }, state) =>
+      window.streamStates.push(`${state} ${trackSid}`),
+    );
     room.on(client.RoomEvent.TrackSubscribed, show);
     room.on(client.RoomEvent.TrackUnsubscribed, (track) => {
       // A track that another one replaces is detached before it is reported, so `detach` does not tell its element. The
@@ -60,14 +64,35 @@
     await room.connect(url, token, connectOptions);
   }
 
+  /** From now on the page finds the server's media port at another one, by UDP alone. */
+  function reroute(from, to) {
+    const original = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, 'setRemoteDescription').value;
+    RTCPeerConnection.prototype.setRemoteDescription = function setRerouted({ type, sdp }) {
+      const lines = sdp.split('\r\n').filter((line) => !/^a=candidate:\S+ \d+ tcp /i.test(line));
+      const moved = lines.map((line) =>
+        line.startsWith('a=candidate:') ? line.replace(` ${from} typ`, ` ${to} typ`) : line,
+      );
+      return original.call(this, { type, sdp: moved.join('\r\n') });
+    };
+  }
+
   async function publishCamera(options) {
-    const { width = 640, height = 360, fps = 15, codec = 'vp8', simulcast = false, scalabilityMode, layers } = options;
+    const {
+      width = 640,
+      height = 360,
+      fps = 15,
+      codec = 'vp8',
+      simulcast = false,
+      scalabilityMode,
+      layers,
+      backupCodec = false,
+    } = options;
     const track = await client.createLocalVideoTrack({ resolution: { width, height, frameRate: fps } });
     const publication = await window.room.localParticipant.publishTrack(track, {
       source: client.Track.Source.Camera,
       videoCodec: codec,
       simulcast,
-      backupCodec: false,
+      backupCodec,
       ...(scalabilityMode === undefined ? {} : { scalabilityMode }),
       ...(layers === undefined
         ? {}
@@ -243,9 +268,10 @@
     const { track } = findPublication(trackSid);
     const gap = { lastMs: performance.now(), maxMs: 0 };
     gaps.set(trackSid, gap);
-    const seen = () => {
+    // A page that was busy sees several packets of sound at once, which came in the meantime, one each 20 ms.
+    const seen = (packets = 1) => {
       const nowMs = performance.now();
-      gap.maxMs = Math.max(gap.maxMs, nowMs - gap.lastMs);
+      gap.maxMs = Math.max(gap.maxMs, nowMs - gap.lastMs - (packets - 1) * 20);
       gap.lastMs = nowMs;
     };
     if (track.kind === 'video') {
@@ -261,7 +287,7 @@
         const report = await track.getRTCStatsReport();
         const inbound = [...(report?.values() ?? [])].find((entry) => entry.type === 'inbound-rtp');
         const packets = inbound?.packetsReceived ?? 0;
-        if (packets > 0 && packets !== before) seen();
+        if (packets > 0 && packets !== before) seen(before < 0 ? 1 : packets - before);
         before = packets;
         if (gaps.get(trackSid) === gap) setTimeout(look, 10);
       };
@@ -277,6 +303,7 @@
 
   window.kit = {
     connect,
+    reroute,
     watchGaps,
     gapOf,
     publishCamera,

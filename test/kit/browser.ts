@@ -62,10 +62,13 @@ export type PageWindow = {
   streams: ReceivedStream[];
   /** Sids of own tracks that somebody received (LocalTrackSubscribed). */
   subscribed: string[];
+  /** Received tracks that congestion control stopped and started again, in order, as `paused TR_…` and `active TR_…`. */
+  streamStates: string[];
   /** livekit-client's DisconnectReason once the room is disconnected. */
   disconnectReason: number | undefined;
   kit: {
     connect(url: string, token: string, roomOptions: object, connectOptions: object): Promise<void>;
+    reroute(from: number, to: number): void;
     publishCamera(options: CameraOptions): Promise<string>;
     publishMicrophone(options?: LiveKit.TrackPublishOptions): Promise<string>;
     publishTone(): Promise<string>;
@@ -91,6 +94,8 @@ export type BrowserJoinOptions = TokenOptions & {
   /** LiveKit's RoomOptions, as far as they are plain data. */
   roomOptions?: Partial<LiveKit.RoomOptions>;
   connectOptions?: LiveKit.RoomConnectOptions;
+  /** The server's media port and the one that the page is to use instead. */
+  reroute?: { from: number; to: number };
 };
 
 export type CameraOptions = {
@@ -100,6 +105,8 @@ export type CameraOptions = {
   fps?: number;
   simulcast?: boolean;
   scalabilityMode?: LiveKit.ScalabilityMode;
+  /** VP8, sent when a subscriber needs it; the publisher's room has to use dynacast. */
+  backupCodec?: boolean;
   /** Simulcast layers below the full picture, small to large; without them livekit-client chooses. */
   layers?: { width: number; height: number; bitrateBps: number; fps: number }[];
 };
@@ -147,6 +154,9 @@ export class TestBrowser {
     const page = await this.newPage();
     await page.goto(this.#origin);
     const client = new BrowserClient(page, options.identity);
+    if (options.reroute !== undefined) {
+      await client.evaluate(({ from, to }) => window.kit.reroute(from, to), options.reroute);
+    }
     await client.connect(
       options.url,
       await joinToken(options),

@@ -46,6 +46,34 @@ const nativeCodecs: [VideoCodec, string][] = [
   [VideoCodec.AV1, 'video/AV1'],
 ];
 
+/** As a browser without this codec: it does not find it in offers that the page hands to it. */
+async function lacks(client: BrowserClient, codec: string): Promise<void> {
+  await client.evaluate((name) => {
+    window.failures = [];
+    window.room.on(window.LivekitClient.RoomEvent.TrackSubscriptionFailed, (sid, _who, reason) => {
+      window.failures.push(`${sid} ${reason}`);
+    });
+    const { prototype } = window.RTCPeerConnection;
+    const { setRemoteDescription } = prototype;
+    prototype.setRemoteDescription = async function withoutIt(description) {
+      const sdp =
+        description.type === 'offer' ? description.sdp.replaceAll(` ${name}/90000`, ' UNKNOWN/90000') : description.sdp;
+      await setRemoteDescription.call(this, { type: description.type, sdp });
+    };
+    // On a single peer connection the page offers what it receives.
+    const { createOffer } = prototype;
+    prototype.createOffer = async function withoutIt(options) {
+      const { codecs = [] } = window.RTCRtpReceiver.getCapabilities('video') ?? {};
+      for (const transceiver of this.getTransceivers()) {
+        if (transceiver.direction === 'recvonly' && transceiver.receiver.track.kind === 'video') {
+          transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType !== `video/${name}`));
+        }
+      }
+      return createOffer.call(this, options);
+    };
+  }, codec);
+}
+
 export function codecsSuite(start: StartTarget): void {
   let node: TestTarget;
   let browser: TestBrowser;
@@ -155,30 +183,7 @@ export function codecsSuite(start: StartTarget): void {
       const publisher = await browser.join({ url: node.url, room, identity: 'publisher' });
       const able = await browser.join({ url: node.url, room, identity: 'able' });
       const unable = await browser.join({ url: node.url, room, identity: 'unable' });
-      await unable.evaluate(() => {
-        window.failures = [];
-        window.room.on(window.LivekitClient.RoomEvent.TrackSubscriptionFailed, (sid, _who, reason) => {
-          window.failures.push(`${sid} ${reason}`);
-        });
-        // A browser without AV1: it does not find the codec in the offer that the page hands to it.
-        const { prototype } = window.RTCPeerConnection;
-        const { setRemoteDescription } = prototype;
-        prototype.setRemoteDescription = async function withoutAv1(description) {
-          const sdp = description.sdp.replaceAll(/ AV1\/90000/g, ' UNKNOWN/90000');
-          await setRemoteDescription.call(this, { type: description.type, sdp });
-        };
-        // On a single peer connection the page offers what it receives.
-        const { createOffer } = prototype;
-        prototype.createOffer = async function withoutAv1(options) {
-          const { codecs = [] } = window.RTCRtpReceiver.getCapabilities('video') ?? {};
-          for (const transceiver of this.getTransceivers()) {
-            if (transceiver.direction === 'recvonly' && transceiver.receiver.track.kind === 'video') {
-              transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType !== 'video/AV1'));
-            }
-          }
-          return createOffer.call(this, options);
-        };
-      }, undefined);
+      await lacks(unable, 'AV1');
       const vp8 = await publisher.publishCamera({ width: 320, height: 180 });
       await unable.waitForPicture(vp8);
       const av1 = await publisher.publishCamera({ width: 320, height: 180, codec: 'av1', scalabilityMode: 'L1T3' });
@@ -191,6 +196,43 @@ export function codecsSuite(start: StartTarget): void {
       await unable.waitForPicture(vp8, { frames: framesDecoded + 10 });
       const next = await publisher.publishMicrophone();
       await unable.waitForSound(next);
+      for (const client of [publisher, able, unable]) await client.close();
+    });
+
+    it('are replaced by the backup codec that the publisher has, for everybody', async () => {
+      const room = 'backup';
+      const publisher = await browser.join({
+        url: node.url,
+        room,
+        identity: 'publisher',
+        roomOptions: { dynacast: true },
+      });
+      const able = await browser.join({ url: node.url, room, identity: 'able' });
+      const vp9 = { width: 320, height: 180, codec: 'vp9', scalabilityMode: 'L1T3', backupCodec: true } as const;
+      const sid = await publisher.publishCamera(vp9);
+      assert.equal((await able.waitForPicture(sid)).codec, 'video/VP9');
+      const unable = await browser.join({ url: node.url, room: 'elsewhere', identity: 'unable' });
+      await lacks(unable, 'VP9');
+      const token = await joinToken({ room, identity: 'unable' });
+      await unable.evaluate(
+        async ({ url, jwt }) => {
+          await window.room.disconnect();
+          await window.room.connect(url, jwt);
+        },
+        { url: node.url.replace(/^http/, 'ws'), jwt: token },
+      );
+      for (const client of [unable, able]) {
+        await until(
+          async () => {
+            const look = await client.lookAt(sid);
+            return look?.codec === 'video/VP8' && look.framesDecoded > 5 && look.visible > 0.5
+              ? ''
+              : `${client.identity} sees ${JSON.stringify(look)}`;
+          },
+          { timeoutMs: 30_000 },
+        );
+      }
+      assert.deepEqual(await unable.evaluate(() => window.failures, undefined), []);
       for (const client of [publisher, able, unable]) await client.close();
     });
   });
