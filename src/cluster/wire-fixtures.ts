@@ -204,7 +204,8 @@ const hostToLeg: Samples<HostToLeg> = {
 const legToHost: Samples<LegToHost> = {
   actual: { kind: 'actual', leg, actual },
   offer: { kind: 'offer', leg, id: 3, sdp, midToTrackId: { 1: track } },
-  answer: { kind: 'answer', leg, id: 2, sdp },
+  answer: { kind: 'answer', leg, id: 2, sdp, midToTrackId: { 3: track } },
+  sectionsNeeded: { kind: 'sectionsNeeded', leg, audio: 2, video: 0 },
   resumed: { kind: 'resumed', leg, lastReliableSequence: 12 },
   streamState: { kind: 'streamState', leg, states: [{ trackSid: track, paused: true }] },
   levels: { kind: 'levels', roomName, levels: [{ trackSid: track, levelDbov: 30 }] },

@@ -31,7 +31,12 @@ function fixturesOf(direction: FixtureDirection): string[] {
 }
 
 /** Added to a kind that older versions send without them. */
-const optionalFields = new Set(['accepted.participantSid', 'roomLost.nodeId', 'resume.mediaLost']);
+const optionalFields = new Set([
+  'accepted.participantSid',
+  'roomLost.nodeId',
+  'answer.midToTrackId',
+  'resume.mediaLost',
+]);
 
 /** Each way to take something away from a message, at any depth, except list items and entries of maps. */
 function* mutilated(message: Record<string, unknown>): Generator<[string, unknown]> {

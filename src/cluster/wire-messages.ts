@@ -80,6 +80,8 @@ const joinParameters = shape<JoinParameters>({
   client: clientFacts,
   autoSubscribe: flag,
   adaptiveStream: flag,
+  singlePeerConnection: optional(flag),
+  earlyMessages: optional(list(bytes)),
   autoSubscribeDataTracks: optional(flag),
   apiKey: text,
   tokenExpiresAtS: number,
@@ -180,6 +182,7 @@ const legIdentity = shape<LegIdentity>({
   participantKind: number,
   canSubscribeMetrics: flag,
   client: clientFacts,
+  singlePeerConnection: optional(flag),
 });
 
 const receivedState = shape<Extract<HostToLeg, { kind: 'receivedUpTo' }>['states'][number]>({
@@ -208,7 +211,10 @@ export const hostToLeg = new MessageTable<HostToLeg>({
   activate: { leg: text, how: text, snapshot: legSnapshot(wantedSubscription), data: heldData },
   keep: { leg: text, keepsake: bytes },
   restate: { roomName: text },
-  release: { roomName: text, answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text })) },
+  release: {
+    roomName: text,
+    answers: list(shape<ReleasedAnswer>({ leg: text, id: number, sdp: text, midToTrackId: optional(record(text)) })),
+  },
   close: { leg: text, reason: text },
 });
 
@@ -256,7 +262,8 @@ const trackQuality = shape<TrackQualityReport>({
 export const legToHost = new MessageTable<LegToHost>({
   actual: { leg: text, actual: actualLeg },
   offer: { leg: text, id: number, sdp: text, midToTrackId: record(text) },
-  answer: { leg: text, id: number, sdp: text },
+  answer: { leg: text, id: number, sdp: text, midToTrackId: optional(record(text)) },
+  sectionsNeeded: { leg: text, audio: number, video: number },
   resumed: { leg: text, lastReliableSequence: number },
   streamState: { leg: text, states: list(streamState) },
   levels: { roomName: text, levels: list(shape<TrackLevel>({ trackSid: text, levelDbov: number })) },

@@ -61,6 +61,7 @@ function subscriber(want: Check<WantedSubscription>): Check<SubscriberSnapshot> 
     refused: list(shape<SubscriberSnapshot['refused'][number]>({ trackSid: text, producerId: text })),
     bitrateCapBps: number,
     channels: list(text),
+    offer: optional(text),
   });
 }
 

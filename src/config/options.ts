@@ -89,6 +89,12 @@ const rtc = z.strictObject({
   reliable_queue_bytes: bytes
     .default(16_000_000)
     .describe('Reliable data that may wait for one subscriber before it is closed with STATE_MISMATCH.'),
+  single_peer_connection: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Serve `/rtc/v1`, on which newer clients send and receive on one connection instead of two; without it they fall back to `/rtc` by themselves.',
+    ),
   negotiation_timeout: seconds.default(15).describe('Seconds a client has to answer an offer.'),
   ice_disconnected_timeout: seconds
     .default(10)

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { ClientInfo_SDK, JoinRequest, WrappedJoinRequest } from '@livekit/protocol';
 import { PlenumError } from '../lib/errors.ts';
 import { accessToken, startGateway, type TestGateway, until } from './gateway-test-kit.ts';
 import { Gateway } from './gateway.ts';
@@ -108,6 +109,26 @@ describe('/rtc without a socket', () => {
     assert.equal(await answerTo(gateway, '/rtc/v1'), '404 ');
     assert.equal(await answerTo(gateway, `/rtc/v1/validate?access_token=${accessToken()}`), '404 not found');
     assert.equal(await answerTo(gateway, '/nowhere'), '404 not found');
+  });
+});
+
+describe('/rtc/v1/validate', () => {
+  it('says what a join would be told, where single peer connection is served', async () => {
+    await using gateway = await startGateway({ settings: { rtc: { single_peer_connection: true } } });
+    const path = `/rtc/v1/validate?access_token=${accessToken()}`;
+    assert.equal(await answerTo(gateway, path), '400 join_request is required');
+    const requestOf = (sdk: ClientInfo_SDK): string => {
+      const joinRequest = new JoinRequest({ clientInfo: { sdk } }).toBinary();
+      return Buffer.from(new WrappedJoinRequest({ joinRequest }).toBinary()).toString('base64url');
+    };
+    assert.equal(await answerTo(gateway, `${path}&join_request=${requestOf(ClientInfo_SDK.PYTHON)}`), '200 success');
+    assert.equal(
+      await answerTo(gateway, `${path}&join_request=${requestOf(ClientInfo_SDK.SWIFT)}`),
+      '404 not found',
+      'a kind of client that was never tried on one connection uses two',
+    );
+    assert.equal(await answerTo(gateway, '/rtc/v1/validate'), '401 permissions denied');
+    assert.equal(await answerTo(gateway, '/rtc/v1'), '404 ');
   });
 });
 

@@ -2,9 +2,18 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
-import { DisconnectReason, LeaveRequest_Action, SignalRequest, SignalResponse } from '@livekit/protocol';
+import {
+  ClientInfo_SDK,
+  DisconnectReason,
+  JoinRequest,
+  LeaveRequest_Action,
+  SignalRequest,
+  SignalResponse,
+  WrappedJoinRequest,
+} from '@livekit/protocol';
 import { PlenumError } from '../lib/errors.ts';
 import { nodeId } from '../protocol/ids.ts';
+import { decodeSignalRequest } from '../protocol/signal.ts';
 import {
   accessToken,
   joined,
@@ -22,6 +31,11 @@ function muteFrame(sid: string): Uint8Array {
 
 function muteRequest(sid: string): Uint8Array {
   return new SignalRequest({ message: { case: 'mute', value: { sid, muted: true } } as never }).toBinary();
+}
+
+function wrapped(request: JoinRequest): string {
+  const bytes = new WrappedJoinRequest({ joinRequest: request.toBinary() }).toBinary();
+  return Buffer.from(bytes).toString('base64url');
 }
 
 function mutesOf(gateway: TestGateway): string[] {
@@ -109,10 +123,7 @@ describe('join', () => {
     assert.equal(await new TestClient(joinUrl(gateway, '', { sub: '' })).refusal(), '400 identity cannot be empty');
     assert.equal(await new TestClient(`${gateway.ws}/rtc`).refusal(), '401 permissions denied');
     assert.equal(await new TestClient(`${gateway.ws}/rtc?access_token=x`).refusal(), '401 invalid authorization token');
-    assert.match(
-      await new TestClient(joinUrl(gateway, 'join_request=abc')).refusal(),
-      /^400 join_request is not served on \/rtc/,
-    );
+    assert.equal(await new TestClient(joinUrl(gateway, 'join_request=abc')).refusal(), '404 not found');
     gateway.host.placeError = new PlenumError({
       code: 'unavailable',
       reason: 'no-capacity',
@@ -134,6 +145,28 @@ describe('join', () => {
       '404 not found',
     );
     assert.equal(await new TestClient(`${gateway.ws}/agent`).refusal(), '404 not found');
+  });
+
+  it('hands the join request of /rtc/v1 to the room, with what came in it', async () => {
+    await using gateway = await startGateway({ settings: { rtc: { single_peer_connection: true } } });
+    const request = new JoinRequest({
+      clientInfo: { sdk: ClientInfo_SDK.NODE, protocol: 17, version: '2.23.0' },
+      connectionSettings: { autoSubscribe: true },
+      publisherOffer: { type: 'offer', sdp: 'x'.repeat(40_000), id: 1 },
+    });
+    const url = (path: string, text: string): string =>
+      `${gateway.ws}${path}?join_request=${text}&access_token=${accessToken()}`;
+    const client = new TestClient(url('/rtc/v1', wrapped(request)));
+    await client.first();
+    const [join] = gateway.host.of('join');
+    assert.equal(join?.join.singlePeerConnection, true);
+    assert.equal(join.join.autoSubscribe, true);
+    assert.equal(join.join.client.version, '2.23.0');
+    const [early] = join.join.earlyMessages ?? [];
+    assert.equal(decodeSignalRequest(early ?? new Uint8Array())?.message.case, 'offer');
+    client.socket.terminate();
+    assert.equal(await new TestClient(url('/rtc/v1', '%2A')).refusal(), '400 join_request is malformed');
+    assert.equal(await new TestClient(url('/rtc/v1', '')).refusal(), '400 join_request is required');
   });
 
   it('refuses rooms that do not exist when joining does not make them', async () => {

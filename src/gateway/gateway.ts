@@ -150,6 +150,7 @@ export class Gateway {
       verifier,
       guards: this.#guards,
       limits: config.limit,
+      servesSinglePeerConnection: config.rtc.single_peer_connection,
       surroundings: {
         hosts: { directory, autoCreate: config.room.auto_create },
         links: this.#links,

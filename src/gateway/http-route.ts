@@ -146,9 +146,9 @@ function routeName(path: string): RouteName {
     case '/rtc/v1':
       return 'rtc';
     case '/rtc/validate':
+    case '/rtc/v1/validate':
       return 'validate';
     default:
-      // `/rtc/v1/validate` among them: its 404 tells clients to use `/rtc`.
       return 'other';
   }
 }

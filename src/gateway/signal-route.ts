@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
 import type { EdgeGuards } from '../edge/guards.ts';
 import { type HttpRefusal, httpRefusal, joinRefusal } from '../protocol/http-errors.ts';
 import { connectionId, toSuffix } from '../protocol/ids.ts';
@@ -16,10 +17,12 @@ export type SignalRouteOptions = {
   verifier: TokenVerifier;
   guards: EdgeGuards;
   limits: JoinLimits & { max_pending_joins: number };
+  /** `/rtc/v1` is served; its 404 makes clients fall back to `/rtc`. */
+  servesSinglePeerConnection: boolean;
   surroundings: SessionSurroundings;
 };
 
-/** `/rtc` and `/rtc/validate`: from the request to a session. */
+/** `/rtc`, `/rtc/v1` and their `validate`: from the request to a session. */
 export class SignalRoute {
   readonly #options: SignalRouteOptions;
   readonly #sessions = new Set<SignalSession>();
@@ -58,6 +61,9 @@ export class SignalRoute {
 
   /** The answer to `/rtc/validate`: what `/rtc` would say. */
   async validate(edge: EdgeRequest): Promise<HttpRefusal> {
+    if (!this.#isServed(edge)) {
+      return httpRefusal.notFound;
+    }
     const check = parseJoin(this.#joinSource(edge, 'validate'));
     if (!check.ok) {
       return check.refusal;
@@ -94,8 +100,8 @@ export class SignalRoute {
     if (!read.ok) {
       return read.refusal;
     }
-    if (read.edge.path !== '/rtc') {
-      // `/rtc/v1` among them: the 404 is what makes clients fall back to `/rtc`.
+    const { path } = read.edge;
+    if ((path !== '/rtc' && path !== '/rtc/v1') || !this.#isServed(read.edge)) {
       return httpRefusal.notFound;
     }
     if (this.#draining) {
@@ -144,6 +150,21 @@ export class SignalRoute {
 
   #joinSource(edge: EdgeRequest, route: JoinSource['route']): JoinSource {
     const { claims, query, userAgent, address } = edge;
-    return { claims, query, userAgent, address, route, limits: this.#options.limits };
+    const needsRequest = isSingle(edge);
+    return { claims, query, userAgent, address, route, needsRequest, inflate, limits: this.#options.limits };
   }
+
+  /** A `join_request` means a single peer connection on `/rtc` as well. */
+  #isServed(edge: EdgeRequest): boolean {
+    const isAsked = isSingle(edge) || edge.query.has('join_request');
+    return !isAsked || this.#options.servesSinglePeerConnection;
+  }
+}
+
+function inflate(packed: Uint8Array, maxBytes: number): Uint8Array {
+  return gunzipSync(packed, { maxOutputLength: maxBytes });
+}
+
+function isSingle({ path }: EdgeRequest): boolean {
+  return path.startsWith('/rtc/v1');
 }

@@ -21,8 +21,8 @@ export function sortUnheard(events: readonly RoomEvent[]): UnheardEvents {
     } else if (event.kind === 'gateway' && event.message.kind === 'command') {
       sorted.unheard.add(event.message.requestId);
     } else if (event.kind === 'leg' && event.message.kind === 'answer') {
-      const { leg, id, sdp } = event.message;
-      sorted.answers.push({ leg, id, sdp });
+      const { kind: _answer, ...answer } = event.message;
+      sorted.answers.push(answer);
     }
   }
   return sorted;

@@ -386,10 +386,10 @@ export class LegNode {
   #release(link: HostLink, { roomName, answers }: Extract<HostToLeg, { kind: 'release' }>): void {
     const own = [...this.#legs.values()].filter((entry) => entry.room.roomName === roomName && entry.link === link);
     this.#loseHost(own, link);
-    for (const { leg, id, sdp } of answers) {
-      const entry = this.#legs.get(leg);
+    for (const answer of answers) {
+      const entry = this.#legs.get(answer.leg);
       if (entry !== undefined) {
-        tellHost(entry, { kind: 'answer', leg, id, sdp });
+        tellHost(entry, { kind: 'answer', ...answer });
       }
     }
   }

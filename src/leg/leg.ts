@@ -1,7 +1,7 @@
 /** One participant on this node: two connections, data, and what the host gets to know of them. */
-import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DataPublisher, PublishedMessage } from '../media/data-publisher.ts';
+import type { TransportStats } from '../media/transport-stats.ts';
 import type { Logger } from '../observe/log.ts';
 import type { LegId } from '../protocol/ids.ts';
 import type {
@@ -14,12 +14,13 @@ import type {
   WantedLeg,
 } from '../protocol/leg-messages.ts';
 import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
-import { handsOverRepeats, missesReturningTracks } from './client-quirks.ts';
+import { createPeers, type Peers } from './create-peers.ts';
+import { handsOverRepeats } from './client-quirks.ts';
 import { decodeDataPacket, type DataKind } from './data-rules.ts';
 import { handlesIn, routesOut } from './data-track-frame.ts';
 import { LegData } from './leg-data.ts';
 import type { CarriedMedia, LegObserver } from './observer.ts';
-import { PublisherPeer } from './publisher-peer.ts';
+import type { PublisherPeer } from './publisher-peer.ts';
 import { publishedFacts, subscribedFacts } from './quality-facts.ts';
 import { QualityReporter } from './quality-reporter.ts';
 import type { DataMember, DeliveredPacket } from './room-data.ts';
@@ -72,7 +73,7 @@ export class Leg implements DataMember {
   readonly #options: LegOptions;
   readonly #log: Logger;
   readonly #publisher: PublisherPeer;
-  readonly #subscriber: SubscriberPeer;
+  readonly #subscriber: Peers['subscriber'];
   readonly #quality = new QualityReporter();
   readonly #streamStates = new StreamStates();
   readonly #incoming = new TrafficMeter();
@@ -106,8 +107,9 @@ export class Leg implements DataMember {
     this.#log = options.log.child({ room: options.identity.roomName, leg: options.legId });
     this.#phase = options.moved === undefined ? 'active' : 'waiting';
     this.#data = this.#createData();
-    this.#publisher = this.#createPublisher();
-    this.#subscriber = this.#createSubscriber();
+    const { publisher, subscriber } = this.#createPeers();
+    this.#publisher = publisher;
+    this.#subscriber = subscriber;
     this.#applyWanted();
     if (this.#phase === 'waiting') {
       this.#expiry = setTimeout(() => this.#expire(), waitingLifeMs).unref();
@@ -122,7 +124,12 @@ export class Leg implements DataMember {
     return this.#wanted.canPublishData;
   }
 
-  get subscriber(): SubscriberPeer {
+  /** The receiving connection, where there are two. */
+  get #dual(): SubscriberPeer | undefined {
+    return this.#subscriber instanceof SubscriberPeer ? this.#subscriber : undefined;
+  }
+
+  get subscriber(): Peers['subscriber'] {
     return this.#subscriber;
   }
 
@@ -149,7 +156,7 @@ export class Leg implements DataMember {
       case 'clientOffer':
         return this.#publisher.clientOffer(command.id, command.sdp);
       case 'clientAnswer':
-        return this.#subscriber.clientAnswer(command.id, command.sdp);
+        return this.#dual?.clientAnswer(command.id, command.sdp);
       case 'clientCandidate':
         // ICE-lite: the client's checks tell its addresses, its candidates are not needed.
         return;
@@ -228,10 +235,7 @@ export class Leg implements DataMember {
     }
     this.#polling = true;
     try {
-      const [publisher, subscriber] = await Promise.all([
-        this.#publisher.published.size > 0 ? this.#publisher.transport?.stats() : undefined,
-        this.#subscriber.held.size > 0 ? this.#subscriber.transport?.stats() : undefined,
-      ]);
+      const [publisher, subscriber] = await this.#stats();
       const { observer } = this.#options;
       for (const traffic of [
         ...this.#incoming.measure(publisher?.traffic ?? []),
@@ -256,9 +260,21 @@ export class Leg implements DataMember {
     }
   }
 
+  async #stats(): Promise<[publisher: TransportStats | undefined, subscriber: TransportStats | undefined]> {
+    const dual = this.#dual;
+    if (dual === undefined) {
+      const both = await this.#publisher.transport?.stats();
+      return [both, both === undefined ? undefined : { ...both, traffic: [] }];
+    }
+    return Promise.all([
+      this.#publisher.published.size > 0 ? this.#publisher.transport?.stats() : undefined,
+      this.#subscriber.held.size > 0 ? dual.transport?.stats() : undefined,
+    ]);
+  }
+
   /** These relays are gone; a client behind one of them would notice much later, and come back then. */
   relaysLost(isRelay: (address: string, port: number) => boolean): void {
-    const remotes = [this.#publisher.transport?.remote, this.#subscriber.transport?.remote];
+    const remotes = [this.#publisher.transport?.remote, this.#dual?.transport?.remote];
     if (!this.#closed && remotes.some((one) => one !== undefined && isRelay(one.address, one.port))) {
       this.#fail('ice-lost', 'the relay of the client is gone');
     }
@@ -282,7 +298,7 @@ export class Leg implements DataMember {
     clearTimeout(this.#expiry);
     clearTimeout(this.#pendingDataTimer);
     this.#data.close();
-    await Promise.all([this.#publisher.close(), this.#subscriber.close()]);
+    await Promise.all([this.#subscriber.close(), this.#publisher.close()]);
   }
 
   #createData(): LegData {
@@ -298,45 +314,15 @@ export class Leg implements DataMember {
     });
   }
 
-  #createPublisher(): PublisherPeer {
-    const { room, workerIndex, nextGeneration, moved } = this.#options;
-    const leg = this.legId;
-    return new PublisherPeer({
-      router: () => room.router(workerIndex),
-      home: () => ({ nodeId: room.nodeId, workerIndex }),
-      producers: room,
-      nextGeneration,
-      sessionId: newSessionId(),
-      ...(moved?.publisher === undefined ? {} : { continues: moved.publisher }),
+  #createPeers(): Peers {
+    return createPeers(this.#options, {
       log: this.#log,
+      send: (message) => this.#send(message),
       hooks: {
         changed: () => this.#peerChanged(),
         failed: (failure, detail) => this.#fail(failure, detail),
-        answer: (id, sdp) => this.#send({ kind: 'answer', leg, id, sdp }),
-        dataReady: (data) => this.#listen(data),
-      },
-    });
-  }
-
-  #createSubscriber(): SubscriberPeer {
-    const { room, workerIndex, now, answerTimeoutMs, moved } = this.#options;
-    const leg = this.legId;
-    return new SubscriberPeer({
-      router: () => room.router(workerIndex),
-      producers: room.producersOn(workerIndex),
-      now,
-      // Small and random: an answer that was meant for an earlier session must not fit by chance.
-      firstOfferId: randomInt(1, 1000),
-      sessionId: newSessionId(),
-      ...(moved === undefined ? {} : { continues: moved.subscriber }),
-      retiresSections: missesReturningTracks(this.identity.client),
-      answerTimeoutMs,
-      log: this.#log,
-      hooks: {
-        changed: () => this.#peerChanged(),
-        failed: (failure, detail) => this.#fail(failure, detail),
-        offer: (id, sdp, midToTrackId) => this.#send({ kind: 'offer', leg, id, sdp, midToTrackId }),
-        dataReady: (data) => this.#data.attach(data),
+        published: (data) => this.#listen(data),
+        subscribed: (data) => this.#data.attach(data),
       },
     });
   }
@@ -365,7 +351,7 @@ export class Leg implements DataMember {
     const leg = this.legId;
     if (mediaLost) {
       this.#publisher.transport?.renewPictures();
-      this.#subscriber.transport?.renewPictures();
+      this.#dual?.transport?.renewPictures();
     }
     this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.resume(leg) });
     this.#subscriber.restart();
@@ -588,9 +574,4 @@ export class Leg implements DataMember {
       this.#options.send(message);
     }
   }
-}
-
-/** RFC 8866 section 5.2: a number that no other session of this origin has. */
-function newSessionId(): string {
-  return String(randomInt(2 ** 47));
 }

@@ -16,7 +16,8 @@ import type { PublicationSnapshot, PublisherSnapshot } from '../protocol/leg-sna
 import { formatPublisherAnswer } from '../sdp/answer.ts';
 import { isSending, type SessionDescription } from '../sdp/description.ts';
 import { matchSections, type SectionMatch } from '../sdp/match.ts';
-import { offerLimits, parseDescription } from '../sdp/parse.ts';
+import type { SubscriberSlot } from '../sdp/offer.ts';
+import { answerLimits, offerLimits, parseDescription } from '../sdp/parse.ts';
 import { planPublication, type AcceptedSection, type PublicationPlan } from '../sdp/publish.ts';
 import { readRemoteTransport } from '../sdp/transport.ts';
 import { failureOf } from './failure-of.ts';
@@ -35,12 +36,25 @@ export type PublisherPeerOptions = {
   sessionId: string;
   /** Of the leg that this one is to take over from; it then waits for `activate`. */
   continues?: PublisherSnapshot;
+  /** The client receives on this connection as well (single peer connection). */
+  receiver?: OfferReceiver;
   log: Logger;
   hooks: PeerHooks & {
-    answer: (id: number, sdp: string) => void;
+    /** @param midToTrackId what the client receives in which section; absent where it receives on another connection */
+    answer: (id: number, sdp: string, midToTrackId?: Record<string, string>) => void;
     dataReady: (data: DataPublisher) => void;
   };
 };
+
+/** What of the client's offers concerns the tracks that it receives. */
+export interface OfferReceiver {
+  /** The connection is there; its channels are made after this. */
+  attach(transport: PeerTransport): Promise<void>;
+  /** Takes the sections that the client receives in. Resolves when all that can be sent in them is ready. */
+  offered(offer: { description: SessionDescription; sdp: string }): Promise<void>;
+  /** What the answer says of them; from here on it counts as said. */
+  answer(): { slots: SubscriberSlot[]; midToTrackId: Record<string, string> };
+}
 
 type Wish = { kind: WantedPublication['kind']; cid: string; publication: WantedPublication; codec: DeclaredCodec };
 
@@ -266,7 +280,7 @@ export class PublisherPeer {
   }
 
   async #applyOffer(offer: { id: number; sdp: string }): Promise<void> {
-    const description = parseDescription(offer.sdp, offerLimits);
+    const description = parseDescription(offer.sdp, this.#options.receiver === undefined ? offerLimits : answerLimits);
     const remote = readRemoteTransport(description);
     const transport = this.#transport ?? (await this.#createTransport());
     if (transport === undefined || transport.closed || this.#closed) {
@@ -281,6 +295,7 @@ export class PublisherPeer {
     if (!transport.connectCalled) {
       await transport.connect({ role: remote.dtlsRole, fingerprints: remote.fingerprints });
     }
+    await this.#options.receiver?.offered({ description, sdp: offer.sdp });
     if (!this.#closed && !transport.closed) {
       this.#sendAnswer(transport, offer.id, description);
     }
@@ -295,6 +310,7 @@ export class PublisherPeer {
     }
     this.#transport = transport;
     transport.on('state', (state) => this.#onState(state));
+    await this.#options.receiver?.attach(transport);
     return transport;
   }
 
@@ -423,6 +439,7 @@ export class PublisherPeer {
 
   #sendAnswer(transport: PeerTransport, id: number, offer: SessionDescription): void {
     this.#sdpVersion += 1;
+    const received = this.#options.receiver?.answer();
     const accepted = new Map(
       [...this.#published.values()].map((published) => [published.mid, published.plan.accepted]),
     );
@@ -433,8 +450,9 @@ export class PublisherPeer {
       remembered: this.#remembered,
       sessionId: this.#sessionId,
       version: this.#sdpVersion,
+      ...(received === undefined ? {} : { receiving: new Map(received.slots.map((slot) => [slot.mid, slot])) }),
     });
-    this.#options.hooks.answer(id, sdp);
+    this.#options.hooks.answer(id, sdp, received?.midToTrackId);
   }
 
   async #applyMutes(): Promise<void> {

@@ -1,8 +1,6 @@
 /** The connection on which the server offers: slots, consumers, one offer at a time, and the server's data channels. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { PlenumError } from '../lib/errors.ts';
 import type { DataSubscriber } from '../media/data-subscriber.ts';
-import type { MediaConsumer } from '../media/media-consumer.ts';
 import { dataChannelLabels } from '../media/media-types.ts';
 import type { PeerTransport } from '../media/peer-transport.ts';
 import type { RoomRouter } from '../media/room-router.ts';
@@ -12,14 +10,13 @@ import type { SubscriberSnapshot } from '../protocol/leg-snapshot.ts';
 import { formatSubscriberOffer } from '../sdp/offer.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
 import { readSubscriberAnswer } from '../sdp/subscriber-answer.ts';
-import { chooseLayers, isAdaptable } from '../subscription/layers.ts';
 import { Negotiation } from '../subscription/negotiation.ts';
-import { planSubscriptions, type SubscriptionAction } from '../subscription/plan-subscriptions.ts';
 import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import type { ConsumableProducers } from './published-producer.ts';
 import { ReconcileLoop } from './reconcile-loop.ts';
-import { SubscriberSections, type AppliedSettings, type Held } from './subscriber-sections.ts';
+import { SubscriberSections, type Held } from './subscriber-sections.ts';
+import { TrackConsumers } from './track-consumers.ts';
 
 export type SubscriberPeerOptions = {
   router: () => Promise<RoomRouter>;
@@ -56,6 +53,7 @@ export class SubscriberPeer {
   readonly #loop: ReconcileLoop;
   #negotiation: Negotiation;
   readonly #sections: SubscriberSections;
+  readonly #consumers: TrackConsumers;
   /** The client's connection had other transports before. */
   readonly #isContinued: boolean;
   #phase: Phase;
@@ -64,7 +62,6 @@ export class SubscriberPeer {
   #desired: readonly WantedSubscription[] = [];
   #desiredVersion = 0;
   #reachedVersion = 0;
-  #missing: WantedSubscription[] = [];
   #lastOffer: { id: number; sdp: string; midToTrackId: Record<string, string> } | undefined;
   #answer: { id: number; sdp: string } | undefined;
   #restartWanted = false;
@@ -78,8 +75,21 @@ export class SubscriberPeer {
   constructor(options: SubscriberPeerOptions) {
     this.#options = options;
     this.#sections = new SubscriberSections({ retires: options.retiresSections });
-    const { continues } = options;
+    const { continues, producers, log, hooks } = options;
     this.#isContinued = continues !== undefined;
+    this.#consumers = new TrackConsumers({
+      sections: this.#sections,
+      producers,
+      isContinued: this.#isContinued,
+      isClosed: () => this.#closed || this.#transport?.closed === true,
+      mustBeAlike: () => this.#phase === 'waiting',
+      log,
+      hooks: {
+        ...hooks,
+        offerDue: () => this.#negotiation.change(this.#options.now()),
+        passDue: () => this.#loop.request(),
+      },
+    });
     this.#phase = this.#isContinued ? 'waiting' : 'active';
     this.#sessionId = options.sessionId;
     this.#negotiation = this.#createNegotiation(options.firstOfferId);
@@ -103,7 +113,7 @@ export class SubscriberPeer {
   }
 
   actual(): ActualSubscription[] {
-    return this.#sections.actual(this.#missing);
+    return this.#sections.actual(this.#consumers.missing);
   }
 
   /** Version of the wishes that `actual` was reached from. */
@@ -256,7 +266,7 @@ export class SubscriberPeer {
     }
     this.#transport = transport;
     transport.on('state', (state) => this.#onState(state));
-    const data = await transport.openDataSubscriber(this.#options.continues?.channels);
+    const data = await transport.openDataSubscriber({ known: this.#options.continues?.channels ?? [] });
     if (!this.#closed) {
       this.#data = data;
       this.#options.hooks.dataReady(data);
@@ -320,231 +330,11 @@ export class SubscriberPeer {
 
   async #reconcile(transport: PeerTransport): Promise<void> {
     const version = this.#desiredVersion;
-    const plan = planSubscriptions({
-      desired: this.#desired,
-      held: this.#sections.held,
-      refused: this.#sections.refused,
-      producer: (id) => {
-        const found = this.#options.producers.producer(id);
-        return found === undefined
-          ? undefined
-          : {
-              kind: found.kind,
-              adaptable: found.kind === 'video' && (transport.alwaysEstimatesBandwidth || isAdaptable(found.facts)),
-            };
-      },
-    });
-    const missing = new Set(plan.missing);
-    const before = this.#missing.length;
-    this.#missing = this.#desired.filter((want) => missing.has(want.trackSid));
-    if (before !== this.#missing.length) {
-      this.#options.hooks.changed();
-    }
-    await Promise.all(plan.actions.map((action) => this.#carryOut(transport, action)));
+    await this.#consumers.reconcile(transport, this.#desired);
     if (version !== this.#reachedVersion) {
       this.#reachedVersion = version;
       this.#options.hooks.changed();
     }
-  }
-
-  /** Runs synchronously up to its first await, so that closes and slots are settled in the order of the plan. */
-  async #carryOut(transport: PeerTransport, action: SubscriptionAction): Promise<void> {
-    switch (action.kind) {
-      case 'close':
-        return this.#closeTrack(action.trackSid);
-      case 'open':
-        return this.#consume(transport, this.#sections.open(action.want, action.transportCc));
-      case 'reopen':
-        return this.#reopen(transport, action);
-      case 'tune':
-        return this.#tune(action.want);
-      case 'readySuccessor':
-        return this.#readySuccessor(transport, action);
-      case 'dropSuccessor':
-        return this.#dropSuccessor(action.trackSid);
-      case 'swap':
-        return this.#swap(transport, action);
-    }
-  }
-
-  #dropSuccessor(trackSid: string): void {
-    const held = this.#sections.held.get(trackSid);
-    if (held !== undefined) {
-      this.#sections.setSuccessor(held, undefined);
-      this.#options.hooks.changed();
-    }
-  }
-
-  /** A paused consumer, and the way to it: whatever its producer gets from now on comes here. */
-  async #readySuccessor(
-    transport: PeerTransport,
-    action: Extract<SubscriptionAction, { kind: 'readySuccessor' }>,
-  ): Promise<void> {
-    const { want, producerId, transportCc } = action;
-    const held = this.#sections.held.get(want.trackSid);
-    if (held === undefined) {
-      return;
-    }
-    try {
-      const { consumer, applied } = await this.#createConsumer(transport, {
-        want,
-        mid: held.mid,
-        producerId,
-        transportCc,
-      });
-      if (this.#closed || this.#sections.held.get(want.trackSid) !== held) {
-        consumer.close();
-        return;
-      }
-      this.#sections.setSuccessor(held, { producerId, transportCc, consumer, applied });
-      this.#options.producers.setTaken(consumer, !want.paused);
-      this.#options.hooks.changed();
-    } catch (error) {
-      // The publisher's move is not over yet; when it is, the consumer is made after all.
-      this.#options.log.debug({ err: error, trackSid: want.trackSid }, 'a consumer could not be made in advance');
-    }
-  }
-
-  async #swap(transport: PeerTransport, action: { want: WantedSubscription; transportCc: boolean }): Promise<void> {
-    const { want, transportCc } = action;
-    const held = this.#sections.held.get(want.trackSid);
-    if (held === undefined) {
-      return;
-    }
-    if (!this.#sections.swap(held, want, transportCc)) {
-      await this.#consume(transport, held);
-      return;
-    }
-    const { consumer } = held;
-    consumer?.once('close', (reason) => this.#onConsumerClosed(held, consumer, reason));
-    this.#negotiation.change(this.#options.now());
-    this.#options.hooks.changed();
-  }
-
-  async #createConsumer(
-    transport: PeerTransport,
-    options: { want: WantedSubscription; mid: string; producerId: string; transportCc: boolean },
-  ): Promise<{ consumer: MediaConsumer; applied: AppliedSettings }> {
-    const { want, mid, producerId, transportCc } = options;
-    const published = this.#options.producers.producer(producerId);
-    const layers = published === undefined ? undefined : chooseLayers(published.facts, want);
-    const consumer = await transport.consume({
-      producerId,
-      mid,
-      // Forwarding starts with the answer: packets before it would reach a client that cannot place them.
-      paused: true,
-      bwe: transportCc,
-      ...(layers === undefined
-        ? {}
-        : { preferredLayers: { spatial: layers.spatialLayer, temporal: layers.temporalLayer } }),
-    });
-    return {
-      consumer,
-      applied: { spatial: layers?.spatialLayer ?? 0, temporal: layers?.temporalLayer ?? 0, priority: 0 },
-    };
-  }
-
-  #closeTrack(trackSid: string): void {
-    this.#sections.close(trackSid);
-    this.#negotiation.change(this.#options.now());
-    this.#options.hooks.changed();
-  }
-
-  async #reopen(transport: PeerTransport, action: { want: WantedSubscription; transportCc: boolean }): Promise<void> {
-    const held = this.#sections.held.get(action.want.trackSid);
-    if (held !== undefined) {
-      held.want = action.want;
-      this.#sections.reopen(held, action.transportCc);
-      await this.#consume(transport, held);
-    }
-  }
-
-  async #consume(transport: PeerTransport, held: Held): Promise<void> {
-    const { want, mid, producerId, transportCc } = held;
-    try {
-      const { consumer, applied } = await this.#createConsumer(transport, { want, mid, producerId, transportCc });
-      if (this.#closed || this.#sections.held.get(held.trackSid) !== held) {
-        consumer.close();
-        return;
-      }
-      if (this.#phase === 'waiting' && !this.#sections.isLike(held, consumer)) {
-        consumer.close();
-        this.#options.hooks.failed('move-failed', 'this node numbers codecs or extensions in another way');
-        return;
-      }
-      this.#sections.attach(held, consumer);
-      held.applied = applied;
-      this.#options.hooks.changed();
-      this.#options.producers.setTaken(consumer, this.#isContinued && !want.paused);
-      consumer.once('close', (reason) => this.#onConsumerClosed(held, consumer, reason));
-      this.#negotiation.change(this.#options.now());
-    } catch (error) {
-      this.#consumeFailed(held, error);
-    }
-  }
-
-  #onConsumerClosed(held: Held, consumer: Held['consumer'], reason: string): void {
-    if (reason === 'producer-closed' && held.consumer === consumer) {
-      held.ended = true;
-      this.#options.hooks.changed();
-      this.#loop.request();
-    }
-  }
-
-  #consumeFailed(held: Held, error: unknown): void {
-    if (this.#closed || this.#transport?.closed === true) {
-      return;
-    }
-    if (error instanceof PlenumError && error.reason === 'no-such-producer') {
-      // Between the look-up and the engine's answer the producer closed; the next pass sees it missing.
-      this.#sections.close(held.trackSid);
-      this.#loop.request();
-      return;
-    }
-    this.#options.log.warn({ err: error, trackSid: held.trackSid }, 'a track cannot be consumed');
-    this.#sections.refuse(held);
-    this.#options.hooks.changed();
-  }
-
-  async #tune(want: WantedSubscription): Promise<void> {
-    const held = this.#sections.held.get(want.trackSid);
-    if (held === undefined) {
-      return;
-    }
-    held.want = want;
-    try {
-      await this.#tuneConsumer(held);
-    } catch (error) {
-      if (held.consumer?.closed !== true) {
-        throw error;
-      }
-    }
-  }
-
-  async #tuneConsumer(held: Held): Promise<void> {
-    const { consumer, applied, want } = held;
-    const published = this.#options.producers.producer(held.producerId);
-    if (consumer === undefined || applied === undefined || published === undefined || consumer.closed) {
-      return;
-    }
-    const { spatialLayer: spatial, temporalLayer: temporal } = chooseLayers(published.facts, want);
-    const requests: Promise<void>[] = [];
-    if (spatial !== applied.spatial || temporal !== applied.temporal) {
-      requests.push(consumer.setPreferredLayers({ spatial, temporal }));
-    }
-    if (want.priority !== applied.priority) {
-      requests.push(consumer.setPriority(want.priority));
-    }
-    // An early request for a key frame would only use up the publisher's allowance of them.
-    const isUp = !this.#isContinued || this.state === 'connected';
-    const paused = want.paused || !held.bound || !isUp;
-    if (paused !== consumer.paused) {
-      requests.push(paused ? consumer.pause() : consumer.resume());
-    }
-    // What is to flow as soon as the client has come over is brought here before.
-    this.#options.producers.setTaken(consumer, this.#isContinued ? !want.paused : !paused);
-    held.applied = { spatial, temporal, priority: want.priority };
-    await Promise.all(requests);
   }
 
   #negotiate(transport: PeerTransport): void {

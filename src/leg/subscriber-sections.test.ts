@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { MediaConsumer } from '../media/media-consumer.ts';
 import type { ParticipantSid, TrackSid } from '../protocol/ids.ts';
 import type { MediaKind, WantedSubscription } from '../protocol/leg-messages.ts';
-import { SubscriberSections } from './subscriber-sections.ts';
+import { SubscriberSections, type Held } from './subscriber-sections.ts';
 
 function want(trackSid: string, kind: MediaKind = 'video'): WantedSubscription {
   return {
@@ -25,8 +25,14 @@ function consumer(): MediaConsumer {
   return { rtpParameters: { codecs: [] }, close: () => {} } as unknown as MediaConsumer;
 }
 
+function open(sections: SubscriberSections, wanted: WantedSubscription): Held {
+  const held = sections.open(wanted, false);
+  assert.ok(held, 'no section is left');
+  return held;
+}
+
 function subscribe(sections: SubscriberSections, wanted: WantedSubscription): void {
-  sections.attach(sections.open(wanted, false), consumer());
+  sections.attach(open(sections, wanted), consumer());
 }
 
 /** Offers, and lets the client accept what is offered. */
@@ -59,7 +65,7 @@ describe('sections of a subscriber', () => {
     assert.deepEqual(negotiate(sections), ['1:TR_1', '2:TR_2']);
     sections.close('TR_1');
     assert.deepEqual(negotiate(sections), ['1:retired', '2:TR_2']);
-    const pending = sections.open(want('TR_1'), false);
+    const pending = open(sections, want('TR_1'));
     assert.deepEqual(negotiate(sections), ['1:retired', '2:TR_2'], 'no consumer yet');
     sections.attach(pending, consumer());
     assert.deepEqual(negotiate(sections), ['3:TR_1', '2:TR_2']);

@@ -53,10 +53,31 @@ export class SubscriberSections {
   #order: string[] = [];
   #offered: OfferedSection[] = [];
 
-  /** @param options.retires a section serves one track only, for clients that do not notice a track that comes back in it. */
-  constructor(options: { retires: boolean }) {
-    this.#retires = options.retires;
-    this.#slots = new SlotTable({ firstMid, retires: options.retires });
+  /**
+   * @param options.retires a section serves one track only, for clients that do not notice a track that comes back in it
+   * @param options.offeredByClient sections are those that the client offers (see `follow`), and none are added
+   */
+  constructor({ retires, offeredByClient = false }: { retires: boolean; offeredByClient?: boolean }) {
+    this.#retires = retires;
+    this.#slots = new SlotTable({ firstMid, retires, offeredByClient });
+  }
+
+  /** The client offers these sections to receive in. Tracks whose section is not among them need another one. */
+  follow(offered: readonly { mid: string; kind: MediaKind }[]): void {
+    const lost = new Set(this.#slots.follow(offered));
+    for (const { trackSid, mid } of [...this.#held.values()]) {
+      if (lost.has(mid)) {
+        this.close(trackSid);
+      }
+    }
+    this.#order = offered.map(({ mid }) => mid);
+  }
+
+  /** Sections that the next answer makes free. */
+  emptying(kind: MediaKind): number {
+    return this.#retires
+      ? 0
+      : this.#slots.list().filter((slot) => slot.phase === 'draining' && slot.kind === kind).length;
   }
 
   get held(): ReadonlyMap<string, Held> {
@@ -67,9 +88,16 @@ export class SubscriberSections {
     return this.#refused;
   }
 
-  /** Takes a slot before anything is awaited, so that no other subscription can get it meanwhile. */
-  open(want: WantedSubscription, transportCc: boolean): Held {
-    const held = emptyHeld({ want, transportCc, mid: this.#slots.take(want.kind, want.trackSid) });
+  /**
+   * Takes a slot before anything is awaited, so that no other subscription can get it meanwhile.
+   * @returns undefined when there is none
+   */
+  open(want: WantedSubscription, transportCc: boolean): Held | undefined {
+    const mid = this.#slots.take(want.kind, want.trackSid);
+    if (mid === undefined) {
+      return undefined;
+    }
+    const held = emptyHeld({ want, transportCc, mid });
     this.#held.set(want.trackSid, held);
     this.#refused.delete(want.trackSid);
     return held;

@@ -20,6 +20,9 @@ export type DataPublisherEvents = {
   close: [reason: MediaCloseReason];
 };
 
+/** The one that sends on the client's channel, where there is one: the engine allows one consumer per stream id. */
+type AnsweringChannel = (label: string, streamId: number) => Promise<types.DataConsumer> | undefined;
+
 /**
  * The worker drops what arrives on a stream without a producer, so producers stand ready before the client opens
  * anything: on the first ids of a DTLS client (even) and of a DTLS server (odd), RFC 8832 section 6. Which label has
@@ -32,6 +35,7 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
   readonly #transport: types.WebRtcTransport;
   readonly #bus: DataBus;
   readonly #log: Logger;
+  readonly #answeringChannel: AnsweringChannel;
   readonly #labels = new Map<number, string>();
   readonly #acknowledgers = new Map<number, Promise<types.DataConsumer>>();
   #started: Promise<void> | undefined;
@@ -42,6 +46,7 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
     transport: types.WebRtcTransport;
     bus: DataBus;
     channels: readonly { streamId: number; label: string }[];
+    answeringChannel: AnsweringChannel;
     log: Logger;
   }) {
     super();
@@ -50,6 +55,7 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
     }
     this.#transport = options.transport;
     this.#bus = options.bus;
+    this.#answeringChannel = options.answeringChannel;
     this.#log = options.log;
   }
 
@@ -121,10 +127,12 @@ export class DataPublisher extends EventEmitter<DataPublisherEvents> {
     let acknowledger = this.#acknowledgers.get(streamId);
     if (acknowledger === undefined) {
       // Stays open: closing it would reset the stream, and with it the client's channel.
-      acknowledger = dictateStreamIds(this.#transport).consumeData(streamId, {
-        dataProducerId: this.#bus.controlProducerId,
-        ordered: true,
-      });
+      acknowledger =
+        this.#answeringChannel(this.#labels.get(streamId) ?? '', streamId) ??
+        dictateStreamIds(this.#transport).consumeData(streamId, {
+          dataProducerId: this.#bus.controlProducerId,
+          ordered: true,
+        });
       this.#acknowledgers.set(streamId, acknowledger);
     }
     const consumer = await acknowledger;

@@ -5,6 +5,7 @@ import type { DataBus } from './data-bus.ts';
 import { encodeOpen, parseDcep, ppidDcep, type ChannelReliability } from './dcep.ts';
 import { dictateStreamIds, type StreamIdDictate } from './dictate-stream-ids.ts';
 import { mediaClosed } from './errors.ts';
+import { patienceWithFrames, patienceWithMessages } from './lossy-limit.ts';
 import { dataChannelLabels, maxMessageBytes, type DataChannelLabel, type MediaCloseReason } from './media-types.ts';
 import { OutgoingStream, type StreamCounters } from './outgoing-stream.ts';
 
@@ -56,12 +57,19 @@ type Channel = {
   open: boolean;
 };
 
+export type ClientChannels = readonly { label: string; streamId: number }[];
+
 export type DataSubscriberOptions = {
   transport: types.WebRtcTransport;
   bus: DataBus;
   reliableQueueBytes: number;
   /** Labels of channels that the client has from a connection that this one continues. */
   known: readonly string[];
+  /**
+   * Sends on the channels that the client opens (single peer connection) instead of opening any; these are there already.
+   * Undefined: it opens its own.
+   */
+  answers: ClientChannels | undefined;
   log: Logger;
 };
 
@@ -74,7 +82,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   readonly #channels = new Map<DataChannelLabel, Channel>();
   /** The client would not answer to an OPEN for one of these. */
   readonly #known: ReadonlySet<string>;
+  readonly #answers: ClientChannels | undefined;
   #subchannel = 0;
+  #subchannels: number[] = [];
   #started: Promise<void> | undefined;
   #stuck = false;
   #closeReason: MediaCloseReason | undefined;
@@ -85,6 +95,7 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     this.#transport = options.transport;
     this.#bus = options.bus;
     this.#known = new Set(options.known);
+    this.#answers = options.answers;
     this.#log = options.log;
     this.#streams = new Map(
       dataChannelLabels.map((label) => [label, this.#createStream(label, options.reliableQueueBytes)]),
@@ -134,6 +145,52 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     }
   }
 
+  /**
+   * The client opened a channel. @returns the consumer of its stream, which is the only one that there may be, so that
+   * whatever else has to be said on the stream goes through it; undefined for channels that are not sent on
+   */
+  answer(label: string, streamId: number): Promise<types.DataConsumer> | undefined {
+    const known = dataChannelLabels.find((each) => each === label);
+    if (
+      this.#answers === undefined ||
+      known === undefined ||
+      this.#channels.has(known) ||
+      this.#closeReason !== undefined
+    ) {
+      return undefined;
+    }
+    return this.#answer(known, streamId);
+  }
+
+  async #answer(label: DataChannelLabel, streamId: number): Promise<types.DataConsumer> {
+    const dictate = dictateStreamIds(this.#transport);
+    const subchannels = this.#subchannels;
+    const channel = await this.#createChannel({ label, streamId, dictate, subchannels, acks: undefined });
+    this.#channels.set(label, channel);
+    this.#opened(label);
+    return channel.consumer;
+  }
+
+  /** What is sent before the association is up waits in the worker. */
+  async #startAnswering(channels: ClientChannels): Promise<void> {
+    const { subchannel, subchannels } = this.#bus.join();
+    this.#subchannel = subchannel;
+    this.#subchannels = subchannels;
+    this.#transport.on('sctpstatechange', (state) => this.#sctpState(state));
+    const dictate = dictateStreamIds(this.#transport);
+    const known = channels.flatMap(({ label, streamId }) => {
+      const found = dataChannelLabels.find((each) => each === label);
+      return found === undefined ? [] : [{ label: found, streamId }];
+    });
+    const made = await Promise.all(
+      known.map((each) => this.#createChannel({ ...each, dictate, subchannels, acks: undefined })),
+    );
+    for (const channel of made) {
+      this.#channels.set(channel.label, channel);
+    }
+    this.#sctpState(this.#transport.sctpState);
+  }
+
   parentClosed(reason: MediaCloseReason): void {
     if (this.#closeReason !== undefined) {
       return;
@@ -151,6 +208,9 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   }
 
   async #start(): Promise<void> {
+    if (this.#answers !== undefined) {
+      return this.#startAnswering(this.#answers);
+    }
     const dictate = dictateStreamIds(this.#transport);
     const acks = await Promise.all(dataChannelLabels.map((label) => this.#receiveAcks(label)));
     if (this.#closeReason !== undefined) {
@@ -160,7 +220,10 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
     const { subchannel, subchannels } = this.#bus.join();
     this.#subchannel = subchannel;
     const channels = await Promise.all(
-      dataChannelLabels.map((label, index) => this.#createChannel({ label, dictate, subchannels, acks: acks[index] })),
+      dataChannelLabels.map((label, index) => {
+        const { streamId } = deliveries[label];
+        return this.#createChannel({ label, streamId, dictate, subchannels, acks: acks[index] });
+      }),
     );
     if (this.#closeReason !== undefined) {
       this.#closeAcks();
@@ -190,15 +253,13 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
 
   async #createChannel(options: {
     label: DataChannelLabel;
+    streamId: number;
     dictate: StreamIdDictate;
     subchannels: number[];
     acks: types.DataConsumer | undefined;
   }): Promise<Channel> {
     const { label, acks } = options;
-    if (acks === undefined) {
-      throw mediaClosed('the transport');
-    }
-    const consumer = await options.dictate.consumeData(deliveries[label].streamId, {
+    const consumer = await options.dictate.consumeData(options.streamId, {
       dataProducerId: this.#bus.producerId(label),
       subchannels: options.subchannels,
       ...deliveries[label].consumer,
@@ -217,7 +278,10 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   #createStream(label: DataChannelLabel, reliableQueueBytes: number): OutgoingStream {
     return new OutgoingStream({
       now: () => performance.now(),
-      policy: label === '_reliable' ? { kind: 'queue', maxQueueBytes: reliableQueueBytes } : { kind: 'drop' },
+      policy:
+        label === '_reliable'
+          ? { kind: 'queue', maxQueueBytes: reliableQueueBytes }
+          : { kind: 'drop', patience: label === '_lossy' ? patienceWithMessages : patienceWithFrames },
       port: {
         send: (payload) => {
           this.#bus.flush();
@@ -237,7 +301,12 @@ export class DataSubscriber extends EventEmitter<DataSubscriberEvents> {
   }
 
   #sctpState(state: types.SctpState | undefined): void {
-    if (state === 'connected') {
+    if (state === 'connected' && this.#answers !== undefined) {
+      // The client has them from the connection that this one continues.
+      for (const label of this.#channels.keys()) {
+        this.#opened(label);
+      }
+    } else if (state === 'connected') {
       for (const label of dataChannelLabels.filter((name) => this.#known.has(name))) {
         this.#opened(label);
       }

@@ -15,11 +15,9 @@ export function dictateStreamIds(transport: types.WebRtcTransport): StreamIdDict
   if (typeof allocator.allocateSctpStreamId !== 'function') {
     throw new TypeError('this version of mediasoup has no allocateSctpStreamId to replace');
   }
-  let next = 0;
-  allocator.allocateSctpStreamId = () => next;
   return {
     consumeData(streamId, options) {
-      next = streamId;
+      allocator.allocateSctpStreamId = () => streamId;
       return transport.consumeData(options);
     },
   };

@@ -24,12 +24,15 @@ export type MediaConsumerEvents = {
 export class MediaConsumer extends EventEmitter<MediaConsumerEvents> {
   readonly #consumer: types.Consumer;
   readonly #bwe: boolean;
+  readonly #rtpParameters: RtpParameters;
   #closeReason: MediaCloseReason | undefined;
 
-  constructor(options: { consumer: types.Consumer; bwe: boolean }) {
+  /** @param options.rtpParameters as the client knows them, where it numbers codecs and extensions itself */
+  constructor(options: { consumer: types.Consumer; bwe: boolean; rtpParameters?: RtpParameters }) {
     super();
     this.#consumer = options.consumer;
     this.#bwe = options.bwe;
+    this.#rtpParameters = options.rtpParameters ?? (options.consumer.rtpParameters as RtpParameters);
     this.#consumer.on('layerschange', (layers) => this.emit('layers', toLayers(layers)));
     this.#consumer.on('score', (score) =>
       this.emit('score', { score: score.score, producerScore: score.producerScore }),
@@ -61,7 +64,7 @@ export class MediaConsumer extends EventEmitter<MediaConsumerEvents> {
   }
 
   get rtpParameters(): RtpParameters {
-    return this.#consumer.rtpParameters as RtpParameters;
+    return this.#rtpParameters;
   }
 
   /** Made with bandwidth estimation: its section has to announce transport-cc. */

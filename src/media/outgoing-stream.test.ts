@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { maxMessageBytes } from './media-types.ts';
+import { patienceWithMessages } from './lossy-limit.ts';
 import { lowBufferBytes, OutgoingStream } from './outgoing-stream.ts';
 
 /**
@@ -84,7 +85,7 @@ function setUp(
   const worker: ModelWorker = new ModelWorker(() => stream.bufferedAmountLow());
   const stream = new OutgoingStream({
     now: () => performance.now(),
-    policy: policy === 'queue' ? { kind: 'queue', maxQueueBytes } : { kind: 'drop' },
+    policy: policy === 'queue' ? { kind: 'queue', maxQueueBytes } : { kind: 'drop', patience: patienceWithMessages },
     port: worker,
     onStuck: () => stuck.push(1),
   });

@@ -1,4 +1,4 @@
-import { LossyLimit } from './lossy-limit.ts';
+import { LossyLimit, patienceWithMessages, type LossyPatience } from './lossy-limit.ts';
 import { maxMessageBytes } from './media-types.ts';
 
 /** What a stream needs to know of the engine's channel for one label and one subscriber. */
@@ -17,7 +17,7 @@ export type OutgoingStreamOptions = {
    * `queue`: nothing is lost; what the worker should not hold yet waits here, up to `maxQueueBytes`.
    * `drop`: what would have to wait is thrown away.
    */
-  policy: { kind: 'queue'; maxQueueBytes: number } | { kind: 'drop' };
+  policy: { kind: 'queue'; maxQueueBytes: number } | { kind: 'drop'; patience: LossyPatience };
   /** The queue outgrew its bound. Called once; the stream takes nothing more. */
   onStuck: () => void;
 };
@@ -57,7 +57,8 @@ export class OutgoingStream {
     this.#port = options.port;
     this.#policy = options.policy;
     this.#onStuck = options.onStuck;
-    this.#lossyLimit = new LossyLimit(options.now);
+    const { policy } = options;
+    this.#lossyLimit = new LossyLimit(options.now, policy.kind === 'drop' ? policy.patience : patienceWithMessages);
   }
 
   get counters(): StreamCounters {

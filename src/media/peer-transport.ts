@@ -10,8 +10,10 @@ import type {
   RtpCapabilities,
   RtpParameters,
 } from '../sdp/rtp.ts';
+import { type ClientNumbers, toClientParameters } from '../sdp/client-numbers.ts';
+import { consumeByNumbers } from './consume-by-numbers.ts';
 import { DataPublisher } from './data-publisher.ts';
-import { DataSubscriber } from './data-subscriber.ts';
+import { type ClientChannels, DataSubscriber } from './data-subscriber.ts';
 import { alreadyConnected, engineRefused, mediaClosed, noSuchProducer } from './errors.ts';
 import { MediaConsumer } from './media-consumer.ts';
 import { MediaProducer } from './media-producer.ts';
@@ -40,6 +42,8 @@ export type ConsumeOptions = {
    */
   bwe: boolean;
   preferredLayers?: Layers;
+  /** Of a client that numbers codecs and extensions itself. */
+  numbers?: ClientNumbers;
 };
 
 export type PeerTransportEvents = {
@@ -207,28 +211,29 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     if (!this.#home.canConsume(options.producerId)) {
       throw noSuchProducer(options.producerId);
     }
-    const layers = options.preferredLayers;
-    const consumer = await this.#transport
-      .consume({
-        producerId: options.producerId,
-        mid: options.mid,
-        paused: options.paused ?? false,
-        // Without it the engine strips `nack` from opus, and lost audio would never be repaired.
-        enableRtx: true,
-        rtpCapabilities: this.#home.capabilities(options.bwe) as types.RtpCapabilities,
-        ...(layers === undefined
-          ? {}
-          : {
-              preferredLayers: {
-                spatialLayer: layers.spatial,
-                ...(layers.temporal === undefined ? {} : { temporalLayer: layers.temporal }),
-              },
-            }),
-      })
-      .catch((error: unknown) => {
-        throw this.#failure(`a consumer of ${options.producerId}`, error);
-      });
-    return this.#adoptConsumer(consumer, options.bwe);
+    const { preferredLayers: layers, numbers } = options;
+    const request: types.ConsumerOptions = {
+      producerId: options.producerId,
+      mid: options.mid,
+      paused: options.paused ?? false,
+      // Without it the engine strips `nack` from opus, and lost audio would never be repaired.
+      enableRtx: true,
+      rtpCapabilities: this.#home.capabilities(options.bwe) as types.RtpCapabilities,
+      ...(layers === undefined
+        ? {}
+        : {
+            preferredLayers: {
+              spatialLayer: layers.spatial,
+              ...(layers.temporal === undefined ? {} : { temporalLayer: layers.temporal }),
+            },
+          }),
+    };
+    const consuming =
+      numbers === undefined ? this.#transport.consume(request) : consumeByNumbers(this.#transport, request, numbers);
+    const consumer = await consuming.catch((error: unknown) => {
+      throw this.#failure(`a consumer of ${options.producerId}`, error);
+    });
+    return this.#adoptConsumer(consumer, options);
   }
 
   /** Upper bound of what congestion control may send; 0 = none. */
@@ -249,22 +254,34 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
    */
   async openDataPublisher(channels: readonly { streamId: number; label: string }[] = []): Promise<DataPublisher> {
     const bus = await this.#dataBus();
-    this.#publisher ??= new DataPublisher({ transport: this.#transport, bus, channels, log: this.#log });
+    this.#publisher ??= new DataPublisher({
+      transport: this.#transport,
+      bus,
+      channels,
+      answeringChannel: (label, streamId) => this.#subscriber?.answer(label, streamId),
+      log: this.#log,
+    });
     await this.#started(this.#publisher);
     return this.#publisher;
   }
 
   /**
    * Opens the server's channels to the client as soon as SCTP is up. Once per transport.
-   * @param known labels of those that the client has from a connection that this one continues
+   * @param options.known labels of those that the client has from a connection that this one continues
+   * @param options.answers sends on the channels that the client opens instead of opening any; these are there already, on
+   *   a connection that this one continues. To be called before `openDataPublisher`
    */
-  async openDataSubscriber(known: readonly string[] = []): Promise<DataSubscriber> {
+  async openDataSubscriber({
+    known = [],
+    answers,
+  }: { known?: readonly string[]; answers?: ClientChannels } = {}): Promise<DataSubscriber> {
     const bus = await this.#dataBus();
     this.#subscriber ??= new DataSubscriber({
       transport: this.#transport,
       bus,
       reliableQueueBytes: this.#reliableQueueBytes,
       known,
+      answers,
       log: this.#log,
     });
     await this.#started(this.#subscriber);
@@ -346,11 +363,17 @@ export class PeerTransport extends EventEmitter<PeerTransportEvents> {
     return wrapper;
   }
 
-  #adoptConsumer(consumer: types.Consumer, bwe: boolean): MediaConsumer {
+  #adoptConsumer(consumer: types.Consumer, { bwe, numbers }: ConsumeOptions): MediaConsumer {
     if (this.#closeReason !== undefined) {
       throw mediaClosed('the transport');
     }
-    const wrapper = new MediaConsumer({ consumer, bwe: bwe && consumer.kind === 'video' });
+    const wrapper = new MediaConsumer({
+      consumer,
+      bwe: bwe && consumer.kind === 'video',
+      ...(numbers === undefined
+        ? {}
+        : { rtpParameters: toClientParameters(consumer.rtpParameters as RtpParameters, numbers) }),
+    });
     this.#consumers.set(consumer.id, wrapper);
     wrapper.once('close', () => this.#consumers.delete(consumer.id));
     if (consumer.closed) {

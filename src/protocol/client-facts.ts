@@ -33,7 +33,7 @@ const browserSdks: ReadonlySet<ClientInfo_SDK> = new Set([
 
 /** These texts are kept as long as the participant is there, so a client must not choose their size. */
 const maxTextLength = 256;
-const maxCapabilities = 32;
+export const maxCapabilities = 32;
 
 export type ClientSource = {
   query: URLSearchParams;
@@ -60,11 +60,14 @@ export function parseClientFacts(source: ClientSource): ClientFacts {
     address: source.address,
     capabilities: parseCapabilities(query.get('capabilities') ?? ''),
   };
-  return browserSdks.has(sdk) ? withUserAgent(facts, source.userAgent) : facts;
+  return withUserAgent(facts, source.userAgent);
 }
 
 /** What the client said itself wins; a version is only taken together with its name. */
-function withUserAgent(facts: ClientFacts, userAgent: string): ClientFacts {
+export function withUserAgent(facts: ClientFacts, userAgent: string): ClientFacts {
+  if (!browserSdks.has(facts.sdk)) {
+    return facts;
+  }
   const seen = parseUserAgent(userAgent);
   return {
     ...facts,
@@ -89,7 +92,11 @@ function parseCapabilities(list: string): number[] {
 }
 
 function textParameter(query: URLSearchParams, name: string): string {
-  return (query.get(name) ?? '').slice(0, maxTextLength);
+  return limitText(query.get(name) ?? '');
+}
+
+export function limitText(text: string): string {
+  return text.slice(0, maxTextLength);
 }
 
 /** A protobuf int32 that is not negative; anything else is 0. */

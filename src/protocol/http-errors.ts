@@ -15,10 +15,9 @@ export const tokenRefusal = {
 
 export const joinRefusal = {
   permissionsDenied: { status: 401, body: 'permissions denied' },
-  singlePeerConnection: {
-    status: 400,
-    body: 'join_request is not served on /rtc: single peer connection is not supported',
-  },
+  joinRequestMissing: { status: 400, body: 'join_request is required' },
+  joinRequestMalformed: { status: 400, body: 'join_request is malformed' },
+  joinRequestTooLarge: { status: 400, body: 'join request too large' },
   identityEmpty: { status: 400, body: 'identity cannot be empty' },
   identityTooLong: (max: number): HttpRefusal => ({
     status: 400,

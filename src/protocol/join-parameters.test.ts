@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ClientInfo_SDK, JoinRequest, WrappedJoinRequest } from '@livekit/protocol';
 import fc from 'fast-check';
 import { type JoinSource, parseJoin } from './join-parameters.ts';
 import type { JoinParameters, VideoGrants } from './session-messages.ts';
@@ -58,6 +59,7 @@ function check(query: string, source: Partial<JoinSource> = {}) {
     userAgent: '',
     address: '192.0.2.1',
     route: 'rtc',
+    inflate: (packed) => packed,
     limits,
     ...source,
   });
@@ -133,12 +135,34 @@ describe('parseJoin', () => {
     assert.equal('resume' in joinOf('sid=PA_x'), false);
   });
 
+  it('takes all that a join request says in place of the query', () => {
+    const requested = (request: ConstructorParameters<typeof JoinRequest>[0]): string => {
+      const joinRequest = new JoinRequest({ clientInfo: { sdk: ClientInfo_SDK.NODE }, ...request }).toBinary();
+      return `join_request=${Buffer.from(new WrappedJoinRequest({ joinRequest }).toBinary()).toString('base64url')}`;
+    };
+    const plain = joinOf(`auto_subscribe=1&${requested({})}`);
+    assert.deepEqual([plain.singlePeerConnection, plain.autoSubscribe, plain.earlyMessages], [true, false, []]);
+    const described = { metadata: 'm', participantAttributes: { a: '1', b: '' } };
+    const mayDescribe = claims({ attributes: { b: '2' }, grants: { ...grants, canUpdateOwnMetadata: true } });
+    const join = joinOf(requested({ ...described, connectionSettings: { autoSubscribe: true } }), {
+      claims: mayDescribe,
+    });
+    assert.deepEqual([join.metadata, join.attributes, join.autoSubscribe], ['m', { a: '1', b: '2' }, true]);
+    const mayNot = claims({ grants: { ...grants, canUpdateOwnMetadata: false } });
+    assert.equal(refusalOf(requested(described), { claims: mayNot }), '401 permissions denied');
+    const resume = joinOf(requested({ reconnect: true, participantSid: 'PA_1', reconnectReason: 2 }));
+    assert.deepEqual(resume.resume, { participantSid: 'PA_1', reason: 2 });
+    const other = requested({ clientInfo: { sdk: ClientInfo_SDK.GO } });
+    assert.equal(refusalOf(other, {}), '404 not found', 'a client that was never tried on one connection');
+  });
+
   it('refuses in the order of the contract', () => {
     const long = 'x'.repeat(11);
     assert.equal(refusalOf('join_request=a', { claims: undefined }), '401 permissions denied');
     assert.equal(refusalOf('join_request=a', { claims: claims({ grants: undefined }) }), '401 permissions denied');
     const noJoin = claims({ grants: { ...grants, roomJoin: false, room: '' }, identity: '' });
-    assert.match(refusalOf('join_request=a', { claims: noJoin }), /^400 join_request is not served/);
+    assert.equal(refusalOf('join_request=*', { claims: noJoin }), '400 join_request is malformed');
+    assert.equal(refusalOf('', { claims: noJoin, needsRequest: true }), '400 join_request is required');
     assert.equal(refusalOf('', { claims: noJoin }), '401 permissions denied');
     const noRoom = { ...grants, room: '' };
     assert.equal(refusalOf('', { claims: claims({ identity: '', grants: noRoom }) }), '400 identity cannot be empty');
@@ -212,6 +236,7 @@ describe('parseJoin', () => {
       'reconnect_reason',
       'publish',
       'auto_subscribe',
+      'join_request',
     ];
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.constantFrom(...names), fc.string())), fc.string(), (pairs, userAgent) => {
@@ -221,9 +246,10 @@ describe('parseJoin', () => {
           userAgent,
           address: '',
           route: 'rtc',
+          inflate: (packed) => packed,
           limits,
         });
-        assert.ok(result.ok || [400, 401].includes(result.refusal.status));
+        assert.ok(result.ok || [400, 401, 404].includes(result.refusal.status));
         structuredClone(result);
       }),
     );

@@ -1,6 +1,9 @@
 /** The checks between a verified token plus the query of `/rtc` and a join that the room host may trust. */
+import type { JoinRequest } from '@livekit/protocol';
 import { integerParameter, parseClientFacts } from './client-facts.ts';
-import { type HttpRefusal, joinRefusal } from './http-errors.ts';
+import { type HttpRefusal, httpRefusal, joinRefusal } from './http-errors.ts';
+import { clientFactsOf, decodeJoinRequest, earlyMessages, type Inflate, isRefusal } from './join-request.ts';
+import { usesLibwebrtc } from './libwebrtc-clients.ts';
 import type { JoinParameters, VideoGrants } from './session-messages.ts';
 import type { AccessClaims } from './token-claims.ts';
 
@@ -24,6 +27,10 @@ export type JoinSource = {
   address: string;
   /** `validate` is stricter about malformed attributes, since its purpose is to tell the client what is wrong. */
   route: 'rtc' | 'validate';
+  /** `/rtc/v1`: there has to be a `join_request`. */
+  needsRequest?: boolean;
+  /** Of a `join_request` that is packed. */
+  inflate: Inflate;
   limits: JoinLimits;
 };
 
@@ -31,12 +38,13 @@ export type JoinCheck = { ok: true; join: JoinParameters } | { ok: false; refusa
 
 /** Which fault is reported when there are several is part of the contract: the order below. Never throws. */
 export function parseJoin(source: JoinSource): JoinCheck {
-  const { claims, query, limits } = source;
+  const { claims, limits } = source;
   if (claims?.grants === undefined) {
     return refused(joinRefusal.permissionsDenied);
   }
-  if (query.has('join_request')) {
-    return refused(joinRefusal.singlePeerConnection);
+  const request = readRequest(source);
+  if (request !== undefined && isRefusal(request)) {
+    return refused(request);
   }
   const { grants } = claims;
   if (!grants.roomJoin) {
@@ -46,19 +54,38 @@ export function parseJoin(source: JoinSource): JoinCheck {
   if (nameFault !== undefined) {
     return refused(nameFault);
   }
-  const publisher = parsePublisher(source, claims.identity, grants);
+  const publisher = parsePublisher(source, { claims, grants, request });
   if ('status' in publisher) {
     return refused(publisher);
   }
-  const attributes = mergeAttributes(source, claims.attributes, grants);
-  if ('refusal' in attributes) {
-    return refused(attributes.refusal);
+  const described = describe(source, { claims, grants, request });
+  if ('refusal' in described) {
+    return refused(described.refusal);
   }
-  const sizeFault = findSizeFault(claims.metadata, attributes.merged, limits);
+  const sizeFault = findSizeFault(described.metadata, described.attributes, limits);
   return sizeFault === undefined
-    ? { ok: true, join: toJoin(source, claims, publisher, attributes.merged) }
+    ? { ok: true, join: toJoin(source, { claims, request, publisher, ...described }) }
     : refused(sizeFault);
 }
+
+function readRequest({
+  query,
+  needsRequest,
+  inflate,
+  userAgent,
+  address,
+}: JoinSource): JoinRequest | HttpRefusal | undefined {
+  const text = query.get('join_request') ?? '';
+  if (text === '') {
+    return needsRequest === true ? joinRefusal.joinRequestMissing : undefined;
+  }
+  const request = decodeJoinRequest(text, inflate);
+  // Kinds of clients that were never tried on one connection get the 404 on which they use two.
+  const isTried = isRefusal(request) || usesLibwebrtc(clientFactsOf(request.clientInfo, { userAgent, address }));
+  return isTried ? request : httpRefusal.notFound;
+}
+
+type Asked = { claims: AccessClaims; grants: VideoGrants; request: JoinRequest | undefined };
 
 function findNameFault(claims: AccessClaims, grants: VideoGrants, limits: JoinLimits): HttpRefusal | undefined {
   if (claims.identity === '') {
@@ -82,11 +109,13 @@ function findNameFault(claims: AccessClaims, grants: VideoGrants, limits: JoinLi
 type Publisher = { identity: string; grants: VideoGrants; autoSubscribe: boolean };
 
 /** Old clients open a second, publish-only session under `<identity>#<publish>`. */
-function parsePublisher(source: JoinSource, identity: string, grants: VideoGrants): Publisher | HttpRefusal {
+function parsePublisher(source: JoinSource, { claims, grants, request }: Asked): Publisher | HttpRefusal {
   const { query, limits } = source;
+  const { identity } = claims;
   const publish = query.get('publish') ?? '';
   if (publish === '') {
-    return { identity, grants, autoSubscribe: flagParameter(query, 'auto_subscribe', true) };
+    const asked = request === undefined ? flagParameter(query, 'auto_subscribe', true) : undefined;
+    return { identity, grants, autoSubscribe: asked ?? request?.connectionSettings?.autoSubscribe ?? false };
   }
   if (!grants.canPublish) {
     return joinRefusal.permissionsDenied;
@@ -100,22 +129,25 @@ function parsePublisher(source: JoinSource, identity: string, grants: VideoGrant
 
 type Attributes = Record<string, string>;
 
-/** Attributes of the query over those of the token; an empty value does not delete. */
-function mergeAttributes(
-  source: JoinSource,
-  tokens: Attributes,
-  grants: VideoGrants,
-): { merged: Attributes } | { refusal: HttpRefusal } {
+type Described = { metadata: string; attributes: Attributes };
+
+/** What the client says over what its token does; an empty value does not delete. */
+function describe(source: JoinSource, { claims, grants, request }: Asked): Described | { refusal: HttpRefusal } {
+  const { metadata, attributes } = claims;
   const encoded = source.query.get('attributes') ?? '';
-  const given = encoded === '' ? {} : parseAttributes(encoded);
-  if (given === undefined) {
-    return source.route === 'validate' ? { refusal: joinRefusal.attributesMalformed } : { merged: tokens };
+  const queried = encoded === '' ? {} : parseAttributes(encoded);
+  if (request === undefined && queried === undefined) {
+    return source.route === 'validate' ? { refusal: joinRefusal.attributesMalformed } : { metadata, attributes };
   }
-  const entries = Object.entries(given);
-  if (entries.length > 0 && !grants.canUpdateOwnMetadata) {
+  const entries = Object.entries(request?.participantAttributes ?? queried ?? {});
+  const givenMetadata = request?.metadata ?? '';
+  if ((entries.length > 0 || givenMetadata !== '') && !grants.canUpdateOwnMetadata) {
     return { refusal: joinRefusal.permissionsDenied };
   }
-  return { merged: { ...tokens, ...Object.fromEntries(entries.filter(([, value]) => value !== '')) } };
+  return {
+    metadata: givenMetadata || metadata,
+    attributes: { ...attributes, ...Object.fromEntries(entries.filter(([, value]) => value !== '')) },
+  };
 }
 
 function parseAttributes(encoded: string): Attributes | undefined {
@@ -148,24 +180,23 @@ function findSizeFault(metadata: string, attributes: Attributes, limits: JoinLim
 
 function toJoin(
   source: JoinSource,
-  claims: AccessClaims,
-  publisher: Publisher,
-  attributes: Attributes,
+  about: Described & { claims: AccessClaims; publisher: Publisher; request: JoinRequest | undefined },
 ): JoinParameters {
   const { query } = source;
+  const { claims, publisher, request, metadata, attributes } = about;
   const join: JoinParameters = {
     roomName: publisher.grants.room,
     identity: publisher.identity,
     name: claims.name,
-    metadata: claims.metadata,
+    metadata,
     attributes,
     kind: claims.kind,
     kindDetails: claims.kindDetails,
     grants: publisher.grants,
-    client: parseClientFacts(source),
+    client: request === undefined ? parseClientFacts(source) : clientFactsOf(request.clientInfo, source),
     autoSubscribe: publisher.autoSubscribe,
-    adaptiveStream: flagParameter(query, 'adaptive_stream', false),
-    ...(flagParameter(query, 'auto_subscribe_data_track', false) ? { autoSubscribeDataTracks: true } : {}),
+    adaptiveStream: request?.connectionSettings?.adaptiveStream ?? flagParameter(query, 'adaptive_stream', false),
+    ...(asksForDataTracks(query, request) ? { autoSubscribeDataTracks: true } : {}),
     apiKey: claims.apiKey,
     tokenExpiresAtS: claims.expiresAtS,
     ...(claims.notBeforeS === undefined ? {} : { tokenNotBeforeS: claims.notBeforeS }),
@@ -173,10 +204,28 @@ function toJoin(
   if (claims.roomConfiguration !== undefined) {
     join.roomConfiguration = claims.roomConfiguration;
   }
+  if (request !== undefined) {
+    return { ...join, ...ofRequest(request) };
+  }
   if (flagParameter(query, 'reconnect', false)) {
     join.resume = { participantSid: query.get('sid') ?? '', reason: integerParameter(query, 'reconnect_reason') };
   }
   return join;
+}
+
+function asksForDataTracks(query: URLSearchParams, request: JoinRequest | undefined): boolean {
+  return (
+    request?.connectionSettings?.autoSubscribeDataTrack ?? flagParameter(query, 'auto_subscribe_data_track', false)
+  );
+}
+
+function ofRequest(request: JoinRequest): Partial<JoinParameters> {
+  const singlePeerConnection = true;
+  if (request.reconnect) {
+    const { participantSid, reconnectReason: reason } = request;
+    return { singlePeerConnection, resume: { participantSid, reason } };
+  }
+  return { singlePeerConnection, earlyMessages: earlyMessages(request) };
 }
 
 function flagParameter(query: URLSearchParams, name: string, fallback: boolean): boolean {

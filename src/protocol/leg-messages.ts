@@ -115,6 +115,8 @@ export type LegIdentity = {
   participantKind: number;
   canSubscribeMetrics: boolean;
   client: ClientFacts;
+  /** It sends and receives on one connection, on which it alone offers. */
+  singlePeerConnection?: boolean;
 };
 
 export type HostToLeg =
@@ -184,7 +186,7 @@ export type HostToLeg =
 /** `in-place`: by an ordinary offer on the client's socket; `resume`: as the answer to a client that came back. */
 export type MoveKind = 'in-place' | 'resume';
 
-export type ReleasedAnswer = { leg: LegId; id: number; sdp: string };
+export type ReleasedAnswer = { leg: LegId; id: number; sdp: string; midToTrackId?: Record<string, string> };
 
 export type TransportState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed';
 
@@ -261,7 +263,10 @@ export type TrackQualityReport = {
 export type LegToHost =
   | { kind: 'actual'; leg: LegId; actual: ActualLeg }
   | { kind: 'offer'; leg: LegId; id: number; sdp: string; midToTrackId: Record<string, string> }
-  | { kind: 'answer'; leg: LegId; id: number; sdp: string }
+  /** @param midToTrackId of a single peer connection */
+  | { kind: 'answer'; leg: LegId; id: number; sdp: string; midToTrackId?: Record<string, string> }
+  /** Of a single peer connection: the client is to offer, with so many sections more to receive in. */
+  | { kind: 'sectionsNeeded'; leg: LegId; audio: number; video: number }
   /** Answer to `resume`: the last reliable sequence received from this client (0 = none). */
   | { kind: 'resumed'; leg: LegId; lastReliableSequence: number }
   /** Congestion control stopped (or restarted) these tracks. */

@@ -33,6 +33,8 @@ export type SubscriberSnapshot = {
   bitrateCapBps: number;
   /** Labels of the server's data channels that the client has. */
   channels: string[];
+  /** Of a single peer connection: the client's last offer, which has the sections and their numbers. */
+  offer?: string;
 };
 
 export type PublicationSnapshot = {

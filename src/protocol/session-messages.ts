@@ -64,6 +64,10 @@ export type JoinParameters = {
   client: ClientFacts;
   autoSubscribe: boolean;
   adaptiveStream: boolean;
+  /** It sends and receives on one connection, on which it alone offers (`/rtc/v1`). */
+  singlePeerConnection?: boolean;
+  /** Protobuf `SignalRequest`s that came with the join, as if they were the first ones after it. */
+  earlyMessages?: Uint8Array[];
   /** Absent: no. */
   autoSubscribeDataTracks?: boolean;
   /** API key that signed the token, and when the token ends (Unix seconds); refresh tokens keep both in mind. */

@@ -115,6 +115,14 @@ describe('a participant that is moved to another room', () => {
     assert.deepEqual(to.webhooks(), ['participant_joined', 'track_published']);
   });
 
+  it('joins the other room anew when it has a single peer connection', () => {
+    const room = new TestRoom();
+    room.enter('alice', { ...chromium, singlePeerConnection: true });
+    const result = room.command('ExportParticipant', request);
+    assert.ok(result?.ok === true);
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(result.response)), { kind: 'rejoin' });
+  });
+
   it('joins the other room anew when its client cannot be moved to other connections', () => {
     const room = new TestRoom();
     const alice = room.enter('alice', { client: { browser: 'firefox' } });

@@ -68,7 +68,8 @@ export function exportParticipant(
   if (participant.connectionId === undefined || participant.move.kind !== 'staying' || !participant.isActive) {
     return failed('the participant cannot be moved at the moment');
   }
-  if (!acceptsMove(participant.client)) {
+  // On a single peer connection that went to another room, data of the client was seen to get lost.
+  if (!acceptsMove(participant.client) || participant.singlePeerConnection) {
     return succeeded({ kind: 'rejoin' });
   }
   participant.move = { kind: 'leaving', requestId, sinceMs: room.nowMs, isHeld: false };

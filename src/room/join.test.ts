@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  AddTrackRequest,
   DisconnectReason,
   LeaveRequest,
   LeaveRequest_Action,
   ParticipantInfo_State,
   RoomConfiguration,
   SessionDescription,
+  SignalRequest,
   SignalTarget,
   TrickleRequest,
 } from '@livekit/protocol';
@@ -52,6 +54,31 @@ describe('joining', () => {
     assert.equal(join.participant.permission?.canPublish, true);
     assert.equal(join.participant.clientProtocol, 2);
     assert.deepEqual(join.participant.capabilities, [1]);
+  });
+
+  it('on a single peer connection hears what came with the join, and passes on what the client has to offer', () => {
+    const room = new TestRoom();
+    const early = [
+      new SignalRequest({ message: { case: 'addTrack', value: new AddTrackRequest({ cid: 'mic' }) } }),
+      new SignalRequest({
+        message: { case: 'offer', value: new SessionDescription({ type: 'offer', sdp: 'o', id: 1 }) },
+      }),
+    ];
+    const alice = room.join('alice', {
+      singlePeerConnection: true,
+      earlyMessages: early.map((message) => message.toBinary()),
+    });
+    assert.equal(alice.join.subscriberPrimary, false);
+    assert.deepEqual(
+      room.order().filter((effect) => effect.startsWith('toLeg')),
+      ['toLeg.open', 'toLeg.wanted', 'toLeg.clientOffer'],
+      'the leg knows of the track before the offer',
+    );
+    room.leg({ kind: 'answer', leg: alice.sid, id: 1, sdp: 'a', midToTrackId: { 3: 'TR_x' } });
+    assert.deepEqual(room.receivedOf(alice, 'answer').at(-1)?.midToTrackId, { 3: 'TR_x' });
+    room.leg({ kind: 'sectionsNeeded', leg: alice.sid, audio: 2, video: 1 });
+    const needed = room.receivedOf(alice, 'mediaSectionsRequirement').at(-1);
+    assert.deepEqual([needed?.numAudios, needed?.numVideos], [2, 1]);
   });
 
   it('lists the others with their public tracks, but nobody who is hidden', () => {

@@ -112,6 +112,7 @@ export function openedLeg(
       participantKind: participant.kind,
       canSubscribeMetrics: participant.grants.canSubscribeMetrics,
       client: participant.client,
+      ...(participant.singlePeerConnection ? { singlePeerConnection: true } : {}),
     },
     wanted: participant.wanted ?? computeWanted(room, participant, 1),
   };

@@ -30,7 +30,7 @@ type Keepsake = {
   least: number;
   roomSid: RoomSid;
   sid: ParticipantSid;
-  join: Omit<JoinParameters, 'roomConfiguration' | 'resume'>;
+  join: Omit<JoinParameters, 'roomConfiguration' | 'resume' | 'earlyMessages'>;
   roomConfiguration?: string;
   joinedAtMs: number;
   subscriberPrimary: boolean;
@@ -72,6 +72,7 @@ export function encodeKeepsake(room: RoomState, participant: Participant): Uint8
       autoSubscribeDataTracks,
       apiKey,
       tokenExpiresAtS,
+      ...(participant.singlePeerConnection ? { singlePeerConnection: true } : {}),
     },
     ...(roomConfiguration === undefined ? {} : { roomConfiguration: toText(roomConfiguration) }),
     joinedAtMs: participant.joinedAtMs,

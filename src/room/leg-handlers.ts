@@ -1,5 +1,11 @@
 /** What legs report. Reports of legs that were closed meanwhile are void. */
-import { ParticipantInfo_State, SessionDescription, SubscriptionError, SubscriptionResponse } from '@livekit/protocol';
+import {
+  MediaSectionsRequirement,
+  ParticipantInfo_State,
+  SessionDescription,
+  SubscriptionError,
+  SubscriptionResponse,
+} from '@livekit/protocol';
 import type { ActualLeg, ActualSubscription, LegFailure, LegToHost } from '../protocol/leg-messages.ts';
 import { participantOfLeg } from '../protocol/ids.ts';
 import { causeOfFailure } from './close-reason.ts';
@@ -52,8 +58,13 @@ function dispatch(room: RoomState, participant: Participant, message: OfOneLeg):
       return describe(room, participant, { case: 'offer', value: offer });
     }
     case 'answer': {
-      const answer = new SessionDescription({ type: 'answer', id: message.id, sdp: message.sdp });
+      const { id, sdp, midToTrackId = {} } = message;
+      const answer = new SessionDescription({ type: 'answer', id, sdp, midToTrackId });
       return describe(room, participant, { case: 'answer', value: answer });
+    }
+    case 'sectionsNeeded': {
+      const value = new MediaSectionsRequirement({ numAudios: message.audio, numVideos: message.video });
+      return room.outbox.sendTo(participant, { case: 'mediaSectionsRequirement', value });
     }
     case 'resumed':
       return finishResume(room, participant, message.lastReliableSequence);

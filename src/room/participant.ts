@@ -68,6 +68,8 @@ export class Participant {
   readonly joinedAtMs: number;
   /** Which of the two connections decides that the participant is there; stays as it was stated in the join answer. */
   readonly subscriberPrimary: boolean;
+  /** Both directions on one connection, on which the client alone offers. */
+  readonly singlePeerConnection: boolean;
 
   /** As a former host of the room had described it; undefined for one who joined here. */
   readonly restoredVersion: number | undefined;
@@ -146,7 +148,9 @@ export class Participant {
     this.tokenExpiresAtS = join.tokenExpiresAtS;
     this.roomConfiguration = join.roomConfiguration;
     this.joinedAtMs = nowMs;
-    this.subscriberPrimary = kept?.subscriberPrimary ?? (join.client.protocol > 2 && join.grants.canSubscribe);
+    this.singlePeerConnection = join.singlePeerConnection === true;
+    this.subscriberPrimary =
+      kept?.subscriberPrimary ?? (join.client.protocol > 2 && join.grants.canSubscribe && !this.singlePeerConnection);
     this.#version = kept?.version ?? 0;
     this.restoredVersion = kept?.version;
     this.name = join.name;

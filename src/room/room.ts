@@ -183,15 +183,29 @@ function handle(room: RoomState, event: RoomEvent): void {
   }
 }
 
+/** What came with a join, as if it were said right after it. */
+function hearEarlyMessages(room: RoomState, connectionId: ConnectionId, join: JoinParameters): void {
+  for (const message of join.earlyMessages ?? []) {
+    const participant = room.connections.get(connectionId);
+    if (participant?.connectionId === connectionId) {
+      handleSignal(room, participant, message);
+      // The leg has to know of announced tracks before the offer that carries them.
+      reconcileLeg(room, participant);
+    }
+  }
+}
+
 function handleGateway(room: RoomState, message: GatewayToHost): void {
   switch (message.kind) {
     case 'join':
       if (isRevoked(room, message.join)) {
         return refuseRevoked(room, message.connectionId);
       }
-      return message.join.resume === undefined
-        ? joinRoom(room, message.connectionId, message.join)
-        : startResume(room, message.connectionId, message.join);
+      if (message.join.resume !== undefined) {
+        return startResume(room, message.connectionId, message.join);
+      }
+      joinRoom(room, message.connectionId, message.join);
+      return hearEarlyMessages(room, message.connectionId, message.join);
     case 'signal': {
       const participant = room.connections.get(message.connectionId);
       // What still comes from a socket that was replaced or closed is void.

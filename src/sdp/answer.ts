@@ -1,7 +1,9 @@
 /** Answers a publisher's offer: which sections are received, which rest, which are refused. */
 import { acceptExtensions, acceptFeedback, answeredParameters } from './codec-policy.ts';
 import { type Codec, type Section, type SessionDescription, emptySection, isRtx, isSending } from './description.ts';
+import { keptExtensions } from './client-numbers.ts';
 import { formatDescription } from './format.ts';
+import { type SubscriberSlot, stateTrack, toCodec } from './offer.ts';
 import type { AcceptedSection } from './publish.ts';
 import type { LocalTransport } from './rtp.ts';
 import { answerSetup, readRemoteTransport, stateTransport } from './transport.ts';
@@ -13,6 +15,11 @@ export type PublisherAnswer = {
   accepted: ReadonlyMap<string, AcceptedSection>;
   /** By mid: sections that had one before. They may rest in this offer and be used again in a later one. */
   remembered: ReadonlyMap<string, AcceptedSection>;
+  /**
+   * The client receives on this connection as well (single peer connection). By mid: sections that carry a track to it, or
+   * did; their parameters are in its numbers.
+   */
+  receiving?: ReadonlyMap<string, SubscriberSlot>;
   sessionId: string;
   /** Grows with each answer on this connection (RFC 3264 section 8). */
   version: number;
@@ -46,11 +53,32 @@ function answerSection(offered: Section, answer: PublisherAnswer): Section {
   if (offered.kind === 'application') {
     return dataSection(offered, answer.transport);
   }
+  if (answer.receiving !== undefined && offered.direction === 'recvonly') {
+    return sendingSection(offered, answer.receiving);
+  }
   const accepted = answer.accepted.get(offered.mid);
   if (accepted !== undefined && isSending(offered)) {
     return receivingSection(offered, accepted);
   }
   return restingSection(offered, accepted ?? answer.remembered.get(offered.mid));
+}
+
+/** One that the client receives in: with a track, or ready for one. */
+function sendingSection(offered: Section, receiving: ReadonlyMap<string, SubscriberSlot>): Section {
+  const slot = receiving.get(offered.mid);
+  const idle = idleSection(offered);
+  if (slot?.retired === true || idle === undefined) {
+    return rejectedSection(offered);
+  }
+  const extensions = keptExtensions(offered);
+  if (slot?.track === undefined) {
+    return { ...mediaSection(offered, { ...idle, extensions }), direction: 'inactive' };
+  }
+  const codecs = slot.rtpParameters.codecs.map(toCodec);
+  const section = mediaSection(offered, { ...idle, codecs, extensions });
+  section.direction = 'sendonly';
+  stateTrack(section, slot.track, slot.rtpParameters);
+  return section;
 }
 
 /** RFC 3264 section 6: port 0, and formats that were offered. */

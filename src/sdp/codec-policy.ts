@@ -49,7 +49,7 @@ export function chooseCodec(section: Section, router: RtpCapabilities, mime: str
   return { codec: best.codec, capability: best.capability, ...(rtx ? { rtx } : {}) };
 }
 
-function isSameCodec(section: Section, codec: Codec, capability: RtpCodecCapability): boolean {
+export function isSameCodec(section: Section, codec: Codec, capability: RtpCodecCapability): boolean {
   const mime = `${section.kind}/${codec.name}`.toLowerCase();
   if (mime !== capability.mimeType.toLowerCase() || codec.clockRate !== capability.clockRate) {
     return false;

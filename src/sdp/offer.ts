@@ -101,10 +101,19 @@ function slotSection(slot: SubscriberSlot): Section {
     extensions: extensionsOf(rtpParameters),
   };
   if (track !== undefined) {
-    section.msids = [{ streamId: toMsidToken(track.streamId), trackId: toMsidToken(track.trackId) }];
-    stateSsrcs(section, rtpParameters);
+    stateTrack(section, track, rtpParameters);
   }
   return section;
+}
+
+/** What a section carries that the server sends in. */
+export function stateTrack(
+  section: Section,
+  track: { streamId: string; trackId: string },
+  rtpParameters: RtpParameters,
+): void {
+  section.msids = [{ streamId: toMsidToken(track.streamId), trackId: toMsidToken(track.trackId) }];
+  stateSsrcs(section, rtpParameters);
 }
 
 function stateSsrcs(section: Section, rtpParameters: RtpParameters): void {
@@ -120,7 +129,7 @@ function stateSsrcs(section: Section, rtpParameters: RtpParameters): void {
   }
 }
 
-function toCodec(parameters: RtpCodecParameters): Codec {
+export function toCodec(parameters: RtpCodecParameters): Codec {
   const { mimeType, payloadType, clockRate, channels = 1 } = parameters;
   return {
     payloadType,

@@ -83,4 +83,15 @@ describe('negotiation', () => {
     assert.equal(negotiation.offer(20), 2);
     assert.equal(negotiation.answer(2), 'accepted');
   });
+
+  it('is over when the other end offered by itself, unless more is awaited', () => {
+    const negotiation = new Negotiation(timing, 1);
+    negotiation.change(1000);
+    negotiation.offer(1010);
+    negotiation.change(1020);
+    negotiation.settle({ isAwaited: true });
+    assert.equal(negotiation.wakeMs(), 16_010, 'the deadline stays');
+    negotiation.settle({ isAwaited: false });
+    assert.equal(negotiation.wakeMs(), undefined);
+  });
 });

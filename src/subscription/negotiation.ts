@@ -94,6 +94,18 @@ export class Negotiation {
     return 'accepted';
   }
 
+  /**
+   * The client offered by itself, and the answer says all that was to be said.
+   * @param options.isAwaited it has yet to offer what it was asked for
+   */
+  settle(options: { isAwaited: boolean }): void {
+    this.#dirtySinceMs = undefined;
+    this.#urgent = false;
+    if (!options.isAwaited) {
+      this.#outstanding = undefined;
+    }
+  }
+
   /** The client has a new socket: an offer that it did not answer counts as never sent, and the next one is urgent. */
   restart(nowMs: number): void {
     this.#outstanding = undefined;

@@ -96,4 +96,27 @@ describe('slot table', () => {
     table.release('1');
     assert.deepEqual(phases(table), ['1:video:dead:-']);
   });
+
+  it('follows the sections that a client offers, and adds none', () => {
+    const table = new SlotTable({ firstMid: 1, retires: false, offeredByClient: true });
+    assert.equal(table.take('audio', 'TR_a'), undefined);
+    assert.deepEqual(
+      table.follow([
+        { mid: 'x', kind: 'audio' },
+        { mid: 'y', kind: 'video' },
+      ]),
+      [],
+    );
+    assert.equal(table.take('audio', 'TR_a'), 'x');
+    assert.equal(table.take('audio', 'TR_b'), undefined);
+    assert.deepEqual(
+      table.follow([
+        { mid: 'y', kind: 'video' },
+        { mid: 'z', kind: 'audio' },
+      ]),
+      ['x'],
+      'its track has lost its section',
+    );
+    assert.deepEqual(phases(table), ['y:video:free:-', 'z:audio:free:-']);
+  });
 });

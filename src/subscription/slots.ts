@@ -29,16 +29,36 @@ type Entry = Slot & {
 export class SlotTable {
   #entries: Entry[] = [];
   readonly #retires: boolean;
+  readonly #offeredByClient: boolean;
   #nextMid: number;
 
   /**
    * @param options.firstMid number of the first section's mid; lower ones belong to other sections (`0`: data channels).
    * @param options.retires a section serves one track only: once that ended it is rejected, and the place in the
    *   description goes to a new section with a mid of its own (RFC 9429 section 5.2.2).
+   * @param options.offeredByClient the client says which sections there are (see `follow`).
    */
-  constructor(options: { firstMid: number; retires: boolean }) {
+  constructor(options: { firstMid: number; retires: boolean; offeredByClient?: boolean }) {
     this.#nextMid = options.firstMid;
     this.#retires = options.retires;
+    this.#offeredByClient = options.offeredByClient ?? false;
+  }
+
+  /**
+   * Sections that the client offers. New ones may be taken, and those that it offers no more are forgotten.
+   * @returns mids of forgotten sections that carried a track
+   */
+  follow(offered: readonly { mid: string; kind: MediaKind }[]): string[] {
+    const kinds = new Map(offered.map(({ mid, kind }) => [mid, kind]));
+    const gone = this.#entries.filter(({ mid, kind }) => kinds.get(mid) !== kind);
+    this.#entries = this.#entries.filter(({ mid, kind }) => kinds.get(mid) === kind);
+    const known = new Set(this.#entries.map(({ mid }) => mid));
+    for (const { mid, kind } of offered) {
+      if (!known.has(mid)) {
+        this.#entries.push({ mid, kind, phase: 'free', trackSid: undefined, exposed: false, offeredInactive: false });
+      }
+    }
+    return gone.filter(({ phase }) => phase === 'taken').map(({ mid }) => mid);
   }
 
   snapshot(): { nextMid: number; slots: SlotSnapshot[] } {
@@ -64,13 +84,16 @@ export class SlotTable {
     return this.#entries;
   }
 
-  /** Takes the first free slot of the kind, or the place of a dead one, or appends one. */
-  take(kind: MediaKind, trackSid: string): string {
+  /** Takes the first free slot of the kind, or the place of a dead one, or appends one. @returns undefined: there is none */
+  take(kind: MediaKind, trackSid: string): string | undefined {
     const free = this.#entries.find((entry) => entry.phase === 'free' && entry.kind === kind);
     if (free !== undefined) {
       free.phase = 'taken';
       free.trackSid = trackSid;
       return free.mid;
+    }
+    if (this.#offeredByClient) {
+      return undefined;
     }
     const mid = String(this.#nextMid++);
     const entry: Entry = { mid, kind, phase: 'taken', trackSid, exposed: false, offeredInactive: false };

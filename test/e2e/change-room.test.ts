@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { LeaveRequest_Action } from '@livekit/protocol';
+import { LeaveRequest_Action, type DataPacket } from '@livekit/protocol';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { TestBrowser, type PageWindow } from '../kit/browser.ts';
 import { freePortRange } from '../kit/free-ports.ts';
@@ -13,6 +13,14 @@ import { until } from '../kit/until.ts';
 declare const window: PageWindow;
 
 const publish = { audio: true } as const;
+
+/** In the page. */
+async function send(text: string): Promise<void> {
+  await window.room.localParticipant.publishData(new TextEncoder().encode(text), { reliable: true });
+}
+
+const textOf = ({ value }: DataPacket): string =>
+  value.case === 'user' ? Buffer.from(value.value.payload).toString() : '';
 
 describe('MoveParticipant', () => {
   let node: TestTarget;
@@ -48,6 +56,8 @@ describe('MoveParticipant', () => {
     const microphone = await alice.publishMicrophone();
     await bob.waitForTrack(microphone, { contiguousMs: 200 });
     const { sid } = await bob.waitForParticipant('alice');
+    await alice.evaluate(send, 'before');
+    await bob.waitForPacket((packet) => textOf(packet) === 'before');
 
     await api.moveParticipant('from', 'alice', 'to');
     await alice.waitForEvent('moved');
@@ -67,13 +77,8 @@ describe('MoveParticipant', () => {
         ? 'no sound'
         : '';
     });
-    await alice.evaluate(
-      () => window.room.localParticipant.publishData(new TextEncoder().encode('from alice'), { reliable: true }),
-      undefined,
-    );
-    await carol.waitForPacket(
-      ({ value }) => value.case === 'user' && Buffer.from(value.value.payload).toString() === 'from alice',
-    );
+    await alice.evaluate(send, 'after');
+    await carol.waitForPacket((packet) => textOf(packet) === 'after');
     await carol.sendData(Buffer.from('from carol'));
     await until(async () => ((await alice.packets()).some(({ text }) => text === 'from carol') ? '' : 'no data'));
     const events = await alice.events();

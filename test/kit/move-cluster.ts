@@ -38,8 +38,11 @@ export type MoveCluster = {
 
 export type Place = { id: NodeId; node: LegNode; pool: WorkerPool };
 
-/** @param names of the leg nodes; the first one is where participants join */
-export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
+/**
+ * @param names of the leg nodes; the first one is where participants join
+ * @param rtc options over those of the tests
+ */
+export async function startMoveCluster(names: string[], rtc: Record<string, unknown> = {}): Promise<MoveCluster> {
   const worker = await findWorker();
   if (worker !== undefined) process.env['MEDIASOUP_WORKER_BIN'] = worker;
   // mediasoup looks for its worker while it is being loaded.
@@ -67,7 +70,7 @@ export async function startMoveCluster(names: string[]): Promise<MoveCluster> {
     port,
     bind_addresses: ['127.0.0.1'],
     keys: { [devKey.apiKey]: devKey.apiSecret },
-    rtc: { pipe_linger: 1 },
+    rtc: { pipe_linger: 1, ...rtc },
   });
   const places: Place[] = [];
   const addPlace = async (name: string): Promise<Place> => {

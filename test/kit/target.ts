@@ -58,6 +58,11 @@ export function startSpreadTarget(config: RawConfig = {}): Promise<TestTarget> {
   return startClusterTarget(mergeConfig({ room: { max_legs_per_node: 1 } }, config));
 }
 
+/** Real clients then use a single peer connection; the light client goes on with two. */
+export function onOneConnection(start: StartTarget): StartTarget {
+  return (config = {}) => start(mergeConfig({ rtc: { single_peer_connection: true } }, config));
+}
+
 function targetOf(node: TestNode, metricsPort: number, host: MediaHost): TestTarget {
   return {
     url: node.url,

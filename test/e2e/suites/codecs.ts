@@ -12,8 +12,21 @@ import { joinToken } from '../../kit/tokens.ts';
 import { until } from '../../kit/until.ts';
 
 /** Only meaningful inside functions that run in the page. */
-declare const window: PageWindow & { RTCPeerConnection: { prototype: RawConnection }; failures: string[] };
-type RawConnection = { setRemoteDescription(description: { type: string; sdp: string }): Promise<void> };
+declare const window: PageWindow & {
+  RTCPeerConnection: { prototype: RawConnection };
+  RTCRtpReceiver: { getCapabilities(kind: string): { codecs: RawCodec[] } | null };
+  failures: string[];
+};
+type RawCodec = { mimeType: string };
+type RawConnection = {
+  setRemoteDescription(description: { type: string; sdp: string }): Promise<void>;
+  createOffer(options: unknown): Promise<unknown>;
+  getTransceivers(): {
+    direction: string;
+    receiver: { track: { kind: string } };
+    setCodecPreferences(codecs: RawCodec[]): void;
+  }[];
+};
 
 const small = { width: 320, height: 180, bitrateBps: 100_000, fps: 15 };
 const tiny = { width: 160, height: 90, bitrateBps: 40_000, fps: 15 };
@@ -153,6 +166,17 @@ export function codecsSuite(start: StartTarget): void {
         prototype.setRemoteDescription = async function withoutAv1(description) {
           const sdp = description.sdp.replaceAll(/ AV1\/90000/g, ' UNKNOWN/90000');
           await setRemoteDescription.call(this, { type: description.type, sdp });
+        };
+        // On a single peer connection the page offers what it receives.
+        const { createOffer } = prototype;
+        prototype.createOffer = async function withoutAv1(options) {
+          const { codecs = [] } = window.RTCRtpReceiver.getCapabilities('video') ?? {};
+          for (const transceiver of this.getTransceivers()) {
+            if (transceiver.direction === 'recvonly' && transceiver.receiver.track.kind === 'video') {
+              transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType !== 'video/AV1'));
+            }
+          }
+          return createOffer.call(this, options);
         };
       }, undefined);
       const vp8 = await publisher.publishCamera({ width: 320, height: 180 });
