@@ -4,7 +4,7 @@ import type { DataPublisher } from '../media/data-publisher.ts';
 import type { DataSubscriber } from '../media/data-subscriber.ts';
 import type { Logger } from '../observe/log.ts';
 import type { LegToHost } from '../protocol/leg-messages.ts';
-import { missesReturningTracks } from './client-quirks.ts';
+import { missesReturningTracks, missesStreamlessTracks } from './client-quirks.ts';
 import type { LegOptions } from './leg.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import { PublisherPeer } from './publisher-peer.ts';
@@ -67,6 +67,7 @@ function createSubscriber(
     sessionId: sdpSessionId(),
     ...(moved === undefined ? {} : { continues: moved.subscriber }),
     retiresSections: missesReturningTracks(identity.client),
+    ...(missesStreamlessTracks(identity.client) ? { probatorStream: identity.participantSid } : {}),
     answerTimeoutMs,
     allowPause: identity.allowPause === true,
     log,

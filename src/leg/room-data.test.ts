@@ -257,6 +257,13 @@ describe('data plane of a room', () => {
     assert.equal(members[1].received[0]?.bytes, members[2].received[0]?.bytes);
   });
 
+  it('knows who is too old for data packets', () => {
+    const at = (protocol: number): Member => new Member(`at-${protocol}`, { client: { ...client, protocol } });
+    const [old, newer] = [at(1), at(2)];
+    room(new Member('a'), old, newer).data.receive(leg('a'), 'reliable', user('hi'));
+    assert.deepEqual([old.texts(), newer.texts()], [[], ['hi']]);
+  });
+
   it('leaves hidden senders nameless', () => {
     const [a, b] = [new Member('a', { hidden: true }), new Member('b')];
     room(a, b).data.receive(leg('a'), 'reliable', user('hi', { participantIdentity: 'a' }));

@@ -330,6 +330,10 @@ export class RoomData {
       if (recipient.participantSid === senderSid || (metrics && recipient.canSubscribeMetrics !== true)) {
         return false;
       }
+      // Clients know data packets since protocol 2.
+      if (recipient.client.protocol < 2) {
+        return false;
+      }
       return (
         destinations === undefined || destinations.has(recipient.identity) || destinations.has(recipient.participantSid)
       );

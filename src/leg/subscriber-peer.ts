@@ -27,6 +27,8 @@ export type SubscriberPeerOptions = {
   sessionId: string;
   /** See `SubscriberSections`. */
   retiresSections: boolean;
+  /** See `SubscriberOffer`. */
+  probatorStream?: string;
   answerTimeoutMs: number;
   /** See `LegIdentity`. */
   allowPause: boolean;
@@ -358,11 +360,13 @@ export class SubscriberPeer {
     const id = this.#negotiation.offer(nowMs);
     this.#sdpVersion += 1;
     const { slots, midToTrackId } = this.#sections.offer();
+    const { probatorStream } = this.#options;
     const sdp = formatSubscriberOffer({
       transport: transport.local,
       sessionId: this.#sessionId,
       version: this.#sdpVersion,
       ...layout,
+      ...(probatorStream === undefined ? {} : { probatorStream }),
       slots,
     });
     this.#lastOffer = { id, sdp, midToTrackId };

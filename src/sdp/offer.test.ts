@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { PlenumError } from '../lib/errors.ts';
-import { type SubscriberSlot, formatSubscriberOffer } from './offer.ts';
+import { type SubscriberOffer, type SubscriberSlot, formatSubscriberOffer } from './offer.ts';
 import { parseDescription } from './parse.ts';
 import type { LocalTransport, RtpParameters } from './rtp.ts';
 import { readSubscriberAnswer } from './subscriber-answer.ts';
@@ -53,7 +53,10 @@ function idle(mid: string): SubscriberSlot {
   return rest;
 }
 
-function offer(slots: SubscriberSlot[], options = { data: true, probator: true }): string {
+function offer(
+  slots: SubscriberSlot[],
+  options: Pick<SubscriberOffer, 'data' | 'probator' | 'probatorStream'> = { data: true, probator: true },
+): string {
   return formatSubscriberOffer({ transport, sessionId: '5', version: 6, slots, ...options });
 }
 
@@ -75,6 +78,13 @@ describe('formatSubscriberOffer', () => {
       parseDescription(offer([slot('1')], { data: false, probator: false })).sections.map(({ mid }) => mid),
       ['1'],
     );
+  });
+
+  it('has the probes in no stream, or in the one that the client needs', () => {
+    const streamOf = (options: { probatorStream?: string }): unknown =>
+      parseDescription(offer([], { data: true, probator: true, ...options })).sections[1]?.msids;
+    assert.deepEqual(streamOf({}), [{ streamId: '-', trackId: 'probator' }]);
+    assert.deepEqual(streamOf({ probatorStream: 'PA_x' }), [{ streamId: 'PA_x', trackId: 'probator' }]);
   });
 
   it('rejects a retired section and leaves it out of the bundle', () => {

@@ -26,6 +26,8 @@ export type SubscriberOffer = {
   data: boolean;
   /** Whether the section for the worker's bandwidth probes follows the data section. */
   probator: boolean;
+  /** Stream that the section for probes belongs to; none when left out. */
+  probatorStream?: string;
   /** In order of creation; slots are added at the end and never removed. */
   slots: readonly SubscriberSlot[];
 };
@@ -40,7 +42,7 @@ const probatorPayloadType = 127;
 export function formatSubscriberOffer(offer: SubscriberOffer): string {
   const sections = [
     ...(offer.data ? [dataSection(offer.transport)] : []),
-    ...(offer.probator ? [probatorSection()] : []),
+    ...(offer.probator ? [probatorSection(offer.probatorStream)] : []),
     ...offer.slots.map(slotSection),
   ];
   // RFC 9429 section 5.2.2: subsequent offers say actpass as well; the roles stay as first negotiated.
@@ -66,7 +68,7 @@ function dataSection(transport: LocalTransport): Section {
  * The worker fills gaps with probe packets of their own SSRC and MID. A client without a section for them cannot tell
  * whose they are and does not count them in its transport-cc feedback, which looks like loss to the estimator.
  */
-function probatorSection(): Section {
+function probatorSection(streamId = '-'): Section {
   return {
     ...emptySection(probatorMid, 'video'),
     formats: [String(probatorPayloadType)],
@@ -85,7 +87,7 @@ function probatorSection(): Section {
       { id: workerExtensionIds.sendTime, uri: sendTimeUri },
       { id: workerExtensionIds.transportCc, uri: transportCcUri },
     ],
-    msids: [{ streamId: '-', trackId: probatorMid }],
+    msids: [{ streamId, trackId: probatorMid }],
     ssrcs: [{ ssrc: probatorSsrc, cname: probatorMid }],
   };
 }
