@@ -321,8 +321,9 @@ export function serverSdkSuite(start: StartTarget): void {
       /data size exceeds limits/,
     );
     assert.match(await invalid(rooms.moveParticipant('errors', 'ana', 'errors')), /destination room/);
+    assert.deepEqual(await refused(rooms.moveParticipant('errors', 'ana', 'elsewhere')), noRoom);
+    assert.deepEqual(await refused(rooms.moveParticipant('errors', 'bob', 'elsewhere')), noRoom);
     for (const call of [
-      rooms.moveParticipant('errors', 'ana', 'elsewhere'),
       rooms.forwardParticipant('errors', 'ana', 'elsewhere'),
       rooms.createRoom({ name: 'recorded', egress: new RoomEgress() }),
     ]) {
