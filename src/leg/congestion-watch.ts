@@ -31,7 +31,7 @@ export class CongestionWatch {
 
   /** Whether congestion control stopped this track. */
   hasStopped(trackSid: string): boolean {
-    return this.#control.paused.has(trackSid);
+    return this.#control.isPaused(trackSid);
   }
 
   /** What is wanted, with what does not fit stopped. */

@@ -259,7 +259,7 @@ export class Leg implements DataMember {
 
   /** These relays are gone; a client behind one of them would notice much later, and come back then. */
   relaysLost(isRelay: (address: string, port: number) => boolean): void {
-    const remotes = [this.#publisher.transport?.remote, this.#dual?.transport?.remote];
+    const remotes = [this.#publisher.transport?.remote, this.#subscriber.transport?.remote];
     if (!this.#closed && remotes.some((one) => one !== undefined && isRelay(one.address, one.port))) {
       this.#fail('ice-lost', 'the relay of the client is gone');
     }
@@ -350,7 +350,7 @@ export class Leg implements DataMember {
     const leg = this.legId;
     if (mediaLost) {
       this.#publisher.transport?.renewPictures();
-      this.#dual?.transport?.renewPictures();
+      this.#subscriber.transport?.renewPictures();
     }
     this.#send({ kind: 'resumed', leg, lastReliableSequence: this.#options.room.data.resume(leg) });
     this.#subscriber.restart();

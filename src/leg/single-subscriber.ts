@@ -15,6 +15,7 @@ import type { SubscriberSlot } from '../sdp/offer.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
 import type { RtpCapabilities, RtpCodecParameters } from '../sdp/rtp.ts';
 import { Negotiation } from '../subscription/negotiation.ts';
+import { BitrateCap } from './bitrate-cap.ts';
 import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import type { ConsumableProducers } from './published-producer.ts';
@@ -79,7 +80,7 @@ export class SingleSubscriber implements OfferReceiver {
   #tag: string | undefined;
   /** Sections that the client was asked for and has not offered yet. */
   #asked: SectionCounts = { audio: 0, video: 0 };
-  #bitrateCapBps: { wanted: number; applied: number } = { wanted: 0, applied: 0 };
+  readonly #cap = new BitrateCap();
   #gaveUp = false;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -134,9 +135,7 @@ export class SingleSubscriber implements OfferReceiver {
 
   /** Whether it could take over: there is a transport, and a consumer for every section that has a track. */
   get isReady(): boolean {
-    const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
-    const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
-    return this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true);
+    return this.#data !== undefined && this.#sections.hasConsumersFor(this.#desired);
   }
 
   snapshot(): SubscriberSnapshot {
@@ -145,7 +144,7 @@ export class SingleSubscriber implements OfferReceiver {
       sessionId: '',
       sdpVersion: 0,
       nextOfferId: 0,
-      bitrateCapBps: this.#bitrateCapBps.wanted,
+      bitrateCapBps: this.#cap.bitrateBps,
       channels: dataChannelLabels.filter((label) => this.#data?.isOpen(label)),
       ...(this.#lastOffer === undefined ? {} : { offer: this.#lastOffer }),
       ...this.#sections.snapshot(),
@@ -191,7 +190,7 @@ export class SingleSubscriber implements OfferReceiver {
 
   /** @param bitrateBps 0 = no cap. */
   limitBandwidth(bitrateBps: number): void {
-    this.#bitrateCapBps.wanted = bitrateBps;
+    this.#cap.bitrateBps = bitrateBps;
     this.#loop.request();
   }
 
@@ -271,7 +270,7 @@ export class SingleSubscriber implements OfferReceiver {
         this.#lastOffer = offer.sdp;
         this.#follow(offer.description);
       }
-      await this.#applyCap(transport);
+      await this.#cap.apply(transport);
       const version = this.#desiredVersion;
       await this.#consumers.reconcile(transport, this.#desired);
       if (version !== this.#reachedVersion) {
@@ -287,7 +286,7 @@ export class SingleSubscriber implements OfferReceiver {
   }
 
   #restore(snapshot: SubscriberSnapshot): void {
-    this.#bitrateCapBps.wanted = snapshot.bitrateCapBps;
+    this.#cap.bitrateBps = snapshot.bitrateCapBps;
     this.#lastOffer = snapshot.offer;
     const { sections } = snapshot.offer === undefined ? emptyOffer : parseDescription(snapshot.offer, answerLimits);
     this.#offered = new Map(sections.filter(isReceiving).map((section) => [section.mid, section]));
@@ -321,14 +320,6 @@ export class SingleSubscriber implements OfferReceiver {
   #numbersOf(mid: string, bandwidthEstimation: boolean): ClientNumbers | undefined {
     const section = this.#offered.get(mid);
     return section === undefined ? undefined : readClientNumbers(section, this.#router, { bandwidthEstimation });
-  }
-
-  async #applyCap(transport: PeerTransport): Promise<void> {
-    const { wanted, applied } = this.#bitrateCapBps;
-    if (wanted !== applied) {
-      this.#bitrateCapBps.applied = wanted;
-      await transport.setMaxOutgoingBitrate(wanted);
-    }
   }
 
   #negotiate(): void {

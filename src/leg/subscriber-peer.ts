@@ -11,6 +11,7 @@ import { formatSubscriberOffer } from '../sdp/offer.ts';
 import { answerLimits, parseDescription } from '../sdp/parse.ts';
 import { readSubscriberAnswer } from '../sdp/subscriber-answer.ts';
 import { Negotiation } from '../subscription/negotiation.ts';
+import { BitrateCap } from './bitrate-cap.ts';
 import { failureOf } from './failure-of.ts';
 import type { PeerHooks } from './peer-hooks.ts';
 import type { ConsumableProducers } from './published-producer.ts';
@@ -71,7 +72,7 @@ export class SubscriberPeer {
   #restartWanted = false;
   #data: DataSubscriber | undefined;
   #gaveUp = false;
-  #bitrateCapBps: { wanted: number; applied: number } = { wanted: 0, applied: 0 };
+  readonly #cap = new BitrateCap();
   #sdpVersion = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -128,9 +129,7 @@ export class SubscriberPeer {
 
   /** Whether it could take over: there is a transport, and a consumer for every section that has a track. */
   get isReady(): boolean {
-    const wanted = new Set<string>(this.#desired.map(({ trackSid }) => trackSid));
-    const held = [...this.#sections.held.values()].filter(({ trackSid }) => wanted.has(trackSid));
-    return this.#data !== undefined && held.every(({ awaitsConsumer }) => awaitsConsumer !== true);
+    return this.#data !== undefined && this.#sections.hasConsumersFor(this.#desired);
   }
 
   snapshot(): SubscriberSnapshot {
@@ -138,7 +137,7 @@ export class SubscriberPeer {
       sessionId: this.#sessionId,
       sdpVersion: this.#sdpVersion,
       nextOfferId: this.#negotiation.nextId,
-      bitrateCapBps: this.#bitrateCapBps.wanted,
+      bitrateCapBps: this.#cap.bitrateBps,
       channels: dataChannelLabels.filter((label) => this.#data?.isOpen(label)),
       ...this.#sections.snapshot(),
     };
@@ -206,7 +205,7 @@ export class SubscriberPeer {
   #restore(snapshot: SubscriberSnapshot): void {
     this.#sessionId = snapshot.sessionId;
     this.#sdpVersion = snapshot.sdpVersion;
-    this.#bitrateCapBps.wanted = snapshot.bitrateCapBps;
+    this.#cap.bitrateBps = snapshot.bitrateCapBps;
     this.#negotiation = this.#createNegotiation(snapshot.nextOfferId);
     this.#sections.restore(snapshot);
   }
@@ -229,7 +228,7 @@ export class SubscriberPeer {
 
   /** @param bitrateBps 0 = no cap. */
   limitBandwidth(bitrateBps: number): void {
-    this.#bitrateCapBps.wanted = bitrateBps;
+    this.#cap.bitrateBps = bitrateBps;
     this.#loop.request();
   }
 
@@ -254,7 +253,7 @@ export class SubscriberPeer {
     }
     await this.#restartIce(transport);
     await this.#applyAnswer(transport);
-    await this.#applyCap(transport);
+    await this.#cap.apply(transport);
     await this.#reconcile(transport);
     // A restart that came meanwhile is the next pass: an offer with the old credentials would only be in its way.
     if (!this.#closed && !transport.closed && !this.#restartWanted && this.#phase === 'active') {
@@ -323,14 +322,6 @@ export class SubscriberPeer {
       this.#negotiation.change(this.#options.now());
     }
     this.#options.hooks.changed();
-  }
-
-  async #applyCap(transport: PeerTransport): Promise<void> {
-    const { wanted, applied } = this.#bitrateCapBps;
-    if (wanted !== applied) {
-      this.#bitrateCapBps.applied = wanted;
-      await transport.setMaxOutgoingBitrate(wanted);
-    }
   }
 
   async #reconcile(transport: PeerTransport): Promise<void> {

@@ -214,6 +214,11 @@ export class SubscriberSections {
     return { slots: this.#offered.map((section) => section.slot), midToTrackId };
   }
 
+  /** Whether each section that has one of these tracks has a consumer for it. */
+  hasConsumersFor(wanted: readonly WantedSubscription[]): boolean {
+    return wanted.every(({ trackSid }) => this.#held.get(trackSid)?.awaitsConsumer !== true);
+  }
+
   snapshot(): SectionsSnapshot {
     return {
       ...this.#slots.snapshot(),

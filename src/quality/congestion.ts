@@ -52,6 +52,10 @@ export class CongestionControl {
     return new Set([...this.#tracks].filter(([, { paused }]) => paused).map(([trackSid]) => trackSid));
   }
 
+  isPaused(trackSid: string): boolean {
+    return this.#tracks.get(trackSid)?.paused === true;
+  }
+
   /**
    * To be called about once a second, and when the estimate falls at once.
    * @param availableBps the estimate, or what arrives when that is more; undefined = not known (yet): nothing changes
