@@ -1,26 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MoveParticipantRequest, RoomMovedResponse, type TrackInfo } from '@livekit/protocol';
-import { legId, type NodeId } from '../protocol/ids.ts';
-import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
-import { TestRoom, type JoinOverrides, type Session } from './room-test-kit.ts';
+import { legId } from '../protocol/ids.ts';
+import type { HeldData } from '../protocol/leg-snapshot.ts';
+import { legSnapshot, TestRoom, type JoinOverrides, type Session } from './room-test-kit.ts';
 
-const snapshot: LegSnapshot = {
-  home: { nodeId: 'ND_test' as NodeId, workerIndex: 0 },
-  subscriber: {
-    sessionId: '1',
-    sdpVersion: 1,
-    nextOfferId: 5,
-    nextMid: 1,
-    slots: [],
-    order: [],
-    media: [],
-    subscriptions: [],
-    refused: [],
-    bitrateCapBps: 0,
-    channels: [],
-  },
-};
 const data: HeldData = { lastReliableSequence: 7, lastOrder: 9, delivered: [], early: [Uint8Array.of(1, 2)] };
 const chromium: JoinOverrides = { client: { browser: 'chrome' } };
 const request = new MoveParticipantRequest({ room: 'lobby', identity: 'alice', destinationRoom: 'lobby' });
@@ -51,7 +35,7 @@ function carryOver(
   alice: Session,
 ): { leg: ReturnType<typeof legId>; told: RoomMovedResponse } {
   from.command('ExportParticipant', request);
-  from.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+  from.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
   const [transfer] = results(from);
   assert.ok(transfer instanceof Uint8Array);
   to.command('ImportParticipant', { toBinary: () => transfer });
@@ -142,7 +126,7 @@ describe('a participant that is moved to another room', () => {
       const room = new TestRoom();
       const alice = room.enter('alice', chromium);
       room.command('ExportParticipant', request);
-      room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+      room.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
       if (how === 'stays') room.command('EndMove', ending(how));
       else room.pass(12_000);
       assert.deepEqual(
@@ -169,7 +153,7 @@ describe('a participant that is moved to another room', () => {
     const [from, to] = [new TestRoom(), new TestRoom()];
     const alice = from.enter('alice', chromium);
     from.command('ExportParticipant', request);
-    from.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    from.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
     const [transfer] = results(from);
     assert.ok(transfer instanceof Uint8Array);
     to.command('ImportParticipant', { toBinary: () => transfer });

@@ -3,30 +3,14 @@ import { describe, it } from 'node:test';
 import { DataChannelReceiveState, LeaveRequest_Action, SyncState } from '@livekit/protocol';
 import { legId, type LegId, type NodeId } from '../protocol/ids.ts';
 import type { ActualLeg, ActualPublication } from '../protocol/leg-messages.ts';
-import type { HeldData, LegSnapshot } from '../protocol/leg-snapshot.ts';
+import type { HeldData } from '../protocol/leg-snapshot.ts';
 import type { RoomEffect } from './events.ts';
 import type { LegMoveAction } from './move-state.ts';
-import { TestRoom, type Session } from './room-test-kit.ts';
+import { legSnapshot, TestRoom, type Session } from './room-test-kit.ts';
 
 const target = 'ND_target' as NodeId;
 const home = { nodeId: target, workerIndex: 0 };
 
-const snapshot: LegSnapshot = {
-  home: { nodeId: 'ND_test' as NodeId, workerIndex: 0 },
-  subscriber: {
-    sessionId: '1',
-    sdpVersion: 1,
-    nextOfferId: 5,
-    nextMid: 1,
-    slots: [],
-    order: [],
-    media: [],
-    subscriptions: [],
-    refused: [],
-    bitrateCapBps: 0,
-    channels: [],
-  },
-};
 const data: HeldData = { lastReliableSequence: 7, lastOrder: 9, delivered: [] };
 const chromium = { client: { browser: 'chrome' } };
 
@@ -42,7 +26,7 @@ class MovingRoom extends TestRoom {
   /** As far as the new leg has all it needs. */
   prepare(session: Session, publications: ActualPublication[] = [], number = 2): LegId {
     this.prepareLeg(session);
-    this.leg({ kind: 'exported', leg: session.sid, snapshot });
+    this.leg({ kind: 'exported', leg: session.sid, snapshot: legSnapshot });
     const leg = legId(session.sid, number);
     this.leg({ kind: 'prepared', leg, publications });
     return leg;
@@ -87,13 +71,13 @@ describe('moving a participant to another leg', () => {
     room.prepareLeg(bob);
     assert.deepEqual(room.toLeg('export'), [{ kind: 'export', leg: bob.sid }]);
     assert.equal(room.stateOf(bob)?.move.kind, 'preparing');
-    const effects = room.leg({ kind: 'exported', leg: bob.sid, snapshot });
+    const effects = room.leg({ kind: 'exported', leg: bob.sid, snapshot: legSnapshot });
     const [opened] = effects.filter((effect) => effect.kind === 'toLeg' && effect.message.kind === 'open');
     assert.ok(opened?.kind === 'toLeg' && opened.message.kind === 'open');
     assert.equal(opened.target, target);
     assert.equal(opened.message.leg, legId(bob.sid, 2));
     assert.equal(opened.message.identity.participantSid, bob.sid);
-    assert.deepEqual(opened.message.moved, snapshot);
+    assert.deepEqual(opened.message.moved, legSnapshot);
     room.leg({ kind: 'prepared', leg: legId(bob.sid, 2), publications: [] });
     assert.equal(room.stateOf(bob)?.move.kind, 'prepared');
     // Repeating it changes nothing.
@@ -109,7 +93,7 @@ describe('moving a participant to another leg', () => {
     assert.deepEqual([room.toLeg('hold')[0]?.leg, room.toLeg('cut')[0]?.leg], [bob.sid, leg]);
     room.signal(bob, { case: 'offer', value: { type: 'offer', sdp: 'early', id: 1 } as never });
     assert.deepEqual(room.toLeg('clientOffer'), [], 'neither leg can take it');
-    room.leg({ kind: 'held', leg: bob.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: bob.sid, snapshot: legSnapshot, data });
     assert.deepEqual(room.order(), ['toLeg.activate', 'toLeg.clientOffer']);
     assert.equal(room.toLeg('clientOffer')[0]?.leg, leg);
     room.leg({ kind: 'offer', leg, id: 5, sdp: 'new transport', midToTrackId: {} });
@@ -130,7 +114,7 @@ describe('moving a participant to another leg', () => {
     const bob = room.listen('bob');
     const leg = room.prepare(bob);
     room.trigger(bob, 'in-place');
-    room.leg({ kind: 'held', leg: bob.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: bob.sid, snapshot: legSnapshot, data });
     assert.deepEqual(room.leg({ kind: 'failed', leg: bob.sid, failure: 'dtls-failed', detail: '' }), []);
     room.arrive(leg);
     assert.deepEqual(room.leg({ kind: 'failed', leg: bob.sid, failure: 'worker-died', detail: '' }).length, 1);
@@ -146,7 +130,7 @@ describe('moving a participant to another leg', () => {
     assert.equal(room.stateOf(alice)?.move.kind, 'triggered');
     alice.connectionId = room.askToResume(alice);
     assert.deepEqual(room.order(), ['toLeg.hold', 'toLeg.cut']);
-    room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
     assert.deepEqual(
       room.toLeg('activate').map(({ how, leg: activated }) => [how, activated]),
       [['resume', leg]],
@@ -182,7 +166,7 @@ describe('moving a participant to another leg', () => {
     assert.equal(room.stateOf(alice)?.move.kind, 'prepared');
     room.trigger(alice, 'resume');
     alice.connectionId = room.askToResume(alice);
-    room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
     room.leg({ kind: 'resumed', leg, lastReliableSequence: 7 });
     room.arrive(leg, { publisher: 'connecting', publications: [next] });
     assert.deepEqual(room.effects, [], 'the old producer still has the media');
@@ -218,7 +202,7 @@ describe('moving a participant to another leg', () => {
     });
     for (const { session } of moving) {
       session.connectionId = room.askToResume(session);
-      room.leg({ kind: 'held', leg: session.sid, snapshot, data });
+      room.leg({ kind: 'held', leg: session.sid, snapshot: legSnapshot, data });
     }
     const [first, second] = moving;
     const [firstLeg, secondLeg] = legs;
@@ -281,7 +265,7 @@ describe('moving a participant to another leg', () => {
     const bob = room.listen('bob');
     room.prepare(bob);
     room.trigger(bob, 'in-place');
-    room.leg({ kind: 'held', leg: bob.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: bob.sid, snapshot: legSnapshot, data });
     const effects = room.pass(7_001);
     assert.ok(effects.length > 0);
     assert.equal(room.receivedOf(bob, 'leave')[0]?.action, LeaveRequest_Action.RECONNECT);
@@ -315,7 +299,7 @@ describe('moving a participant to another leg', () => {
     room.pass(6_000);
     alice.connectionId = room.askToResume(alice);
     room.pass(2_900);
-    room.leg({ kind: 'held', leg: alice.sid, snapshot, data });
+    room.leg({ kind: 'held', leg: alice.sid, snapshot: legSnapshot, data });
     room.leg({ kind: 'resumed', leg, lastReliableSequence: 7 });
     room.pass(6_900);
     const { move } = room.stateOf(alice) ?? {};

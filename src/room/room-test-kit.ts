@@ -18,6 +18,7 @@ import type {
   LegToHost,
   WantedLeg,
 } from '../protocol/leg-messages.ts';
+import type { LegSnapshot } from '../protocol/leg-snapshot.ts';
 import type {
   ClientFacts,
   CommandResult,
@@ -30,6 +31,24 @@ import type { RoomEffect, RoomEvent } from './events.ts';
 import { Room } from './room.ts';
 import type { SavedRoom } from './saved-room.ts';
 import type { RoomSettings } from './settings.ts';
+
+/** Of a leg that receives nothing yet. */
+export const legSnapshot: LegSnapshot = {
+  home: { nodeId: 'ND_test' as NodeId, workerIndex: 0 },
+  subscriber: {
+    sessionId: '1',
+    sdpVersion: 1,
+    nextOfferId: 5,
+    nextMid: 1,
+    slots: [],
+    order: [],
+    media: [],
+    subscriptions: [],
+    refused: [],
+    bitrateCapBps: 0,
+    channels: [],
+  },
+};
 
 export const startMs = 1_700_000_000_000;
 
